@@ -1,0 +1,110 @@
+"""The continuous stream: z, then the slices of y in coding order, one run of the arithmetic coder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from hflow.codec.geometry import Geometry, anchor
+from hflow.entropy import Decoder, Encoder, decode_latents, encode_latents
+from hflow.errors import FormatError
+from hflow.integer import scales as S
+from hflow.nets import continuous as C
+from hflow.nets.bundle import Model
+
+TABLES = np.array(S.latent_tables(), dtype=np.int64)
+LOG2 = np.log2(2.0**S.FREQ_BITS / TABLES)
+LIMIT = 2**15 - 1  # latents are 16-bit integers
+
+
+class _Coder:
+    """Codes one group of values given means (eighths) and scale indices; what `code` does is the subclass's."""
+
+    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def group(self, values: np.ndarray | None, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        base = mean >> S.MEAN
+        ids = (scale << S.MEAN) + (mean & (2**S.MEAN - 1))
+        return self.code(None if values is None else values - base, ids) + base
+
+
+class _Writer(_Coder):
+    def __init__(self) -> None:
+        self.coder = Encoder()
+
+    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+        assert values is not None
+        encode_latents(self.coder, values, ids, TABLES)
+        return values
+
+
+class _Meter(_Coder):
+    """Counts bits instead of writing them."""
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+        assert values is not None
+        size = np.abs(values)
+        self.bits += float(LOG2[ids, np.where(size <= 15, values + 15, 31)].sum())
+        large = size[size > 15]
+        self.bits += float((2 * np.floor(np.log2(large - 15)) + 2).sum()) if large.size else 0.0
+        return values
+
+
+class _Reader(_Coder):
+    def __init__(self, data: bytes) -> None:
+        self.coder = Decoder(data)
+
+    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+        return decode_latents(self.coder, ids, TABLES)
+
+
+@torch.inference_mode()
+def _run(
+    model: Model, geo: Geometry, level: int, coder: _Coder, z: np.ndarray | None, y: np.ndarray | None
+) -> np.ndarray:
+    """z (zh, zw, Cz) and y (h, w, C) through `coder`; None where they are to be read. Returns y."""
+    ops, p, cfg = model.ops, model.latent, model.cfg
+    t = C.tables(ops)
+    at = ops.index([anchor(level, cfg.rates)])
+    mean, scale = (np.broadcast_to(ops.numpy(v)[0], (geo.zh, geo.zw, cfg.hyper)) for v in C.hyper_prior(ops, p, at))
+    z = coder.group(None if z is None else z.ravel(), mean.ravel(), scale.ravel()).reshape(geo.zh, geo.zw, cfg.hyper)
+    hyper = C.hyper_features(ops, t, p, ops.const(z[None]), at, geo.h, geo.w)
+    offsets = np.cumsum([0, *cfg.slices])
+
+    def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
+        here = mask > 0
+        out = np.zeros((geo.h, geo.w, cfg.slices[s]), dtype=np.int64)
+        given = None if y is None else y[here, offsets[s] : offsets[s + 1]].ravel()
+        values = coder.group(given, ops.numpy(mean)[0][here].ravel(), ops.numpy(scale)[0][here].ravel())
+        out[here] = values.reshape(-1, cfg.slices[s])
+        return ops.const(out[None])
+
+    y = np.concatenate([ops.numpy(v)[0] for v in C.walk(ops, t, p, hyper, cfg.slices, fill)], axis=-1)
+    if np.abs(y).max(initial=0) > LIMIT:
+        raise FormatError("damaged: a latent is out of range")
+    return y
+
+
+def write(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray) -> bytes:
+    """The section's bytes."""
+    coder = _Writer()
+    _run(model, geo, level, coder, z, y)
+    return coder.coder.finish()
+
+
+def measure(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray) -> float:
+    """Its size in bits, without writing it; at most a byte below the truth."""
+    coder = _Meter()
+    _run(model, geo, level, coder, z, y)
+    return coder.bits
+
+
+def read(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray:
+    """y (h, w, C), int64. FormatError if the bytes cannot be."""
+    return _run(model, geo, level, _Reader(data), None, None)

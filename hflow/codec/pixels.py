@@ -1,0 +1,124 @@
+"""Float networks at the codec's edge: picture to trunk features, indices to picture; large ones in overlapping tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hflow.codec.geometry import CELL, LEVELS, Geometry
+from hflow.nets.bundle import Model
+from hflow.nets.grids import sent_grid
+
+TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell
+WHOLE = 1536 * 1536  # up to here a picture is one tile
+Progress = Callable[[float], None] | None
+
+
+def tiles(geo: Geometry) -> Iterator[tuple[slice, slice, slice, slice]]:
+    """In cells: (rows, columns) with margin, and (rows, columns) of the core within them."""
+    if geo.width * geo.height <= WHOLE:
+        full = slice(0, geo.h), slice(0, geo.w)
+        yield (*full, *full)
+        return
+    size, margin = TILE // CELL, MARGIN // CELL
+
+    def cuts(n: int) -> list[tuple[slice, slice]]:
+        out = []
+        for a in range(0, n, size):
+            low, high = max(0, a - margin), min(n, a + size + margin)
+            out.append((slice(low, high), slice(a - low, min(n, a + size) - low)))
+        return out
+
+    for rows, core_r in cuts(geo.h):
+        for cols, core_c in cuts(geo.w):
+            yield rows, cols, core_r, core_c
+
+
+def _scaled(s: slice, k: int) -> slice:
+    return slice(s.start * k, s.stop * k)
+
+
+@torch.inference_mode()
+def trunk(model: Model, rgb: np.ndarray) -> Tensor:
+    """Picture (H, W, 3) uint8 to trunk features (1, C16, 2h, 2w); edges are repeated up to whole cells."""
+    geo = Geometry(rgb.shape[1], rgb.shape[0])
+    pad = ((0, geo.h * CELL - geo.height), (0, geo.w * CELL - geo.width), (0, 0))
+    rgb = np.pad(rgb, pad, mode="edge")
+    out: Tensor | None = None
+    for rows, cols, cr, cc in tiles(geo):
+        part = torch.from_numpy(rgb[_scaled(rows, CELL), _scaled(cols, CELL)].copy()).to(model.device)
+        x = (part.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
+        h = model.nets.analysis.trunk(x)
+        if out is None:
+            out = h.new_empty(1, h.shape[1], 2 * geo.h, 2 * geo.w)
+        core = h[:, :, _scaled(cr, 2), _scaled(cc, 2)]
+        r, c = 2 * (rows.start + cr.start), 2 * (cols.start + cc.start)
+        out[:, :, r : r + core.shape[2], c : c + core.shape[3]] = core
+    assert out is not None
+    return out
+
+
+def rate_tensor(model: Model, level: int | None) -> Tensor:
+    return torch.tensor([(level or 0) / (LEVELS - 1)], device=model.device)
+
+
+@torch.inference_mode()
+def continuous_features(model: Model, y: np.ndarray, level: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Latent integers (h, w, C) to the correction network's features."""
+    rate = rate_tensor(model, level)
+    values = torch.from_numpy(y.astype(np.float32)).to(model.device).permute(2, 0, 1)[None]
+    return model.nets.decoder.correction(values / model.nets.gain(rate), rate)
+
+
+@torch.inference_mode()
+def synthesize(
+    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, tokens: np.ndarray | None, mask: str,
+    fidelity: float = 1.0, progress: Progress = None,
+) -> np.ndarray:  # fmt: skip
+    """Indices to the picture (H, W, 3) uint8. `fidelity` is the strength alpha of the continuous correction."""
+    cfg, nets, dev = model.cfg, model.nets, model.device
+    m = 0 if tokens is None else tokens.shape[-1]
+    planes = torch.zeros(1, cfg.m_max * cfg.dims + 2, 2 * geo.h, 2 * geo.w, device=dev)
+    if tokens is not None:
+        edge = ((0, 2 * geo.h - geo.th), (0, 2 * geo.w - geo.tw))
+        grid = np.pad(tokens, (*edge, (0, cfg.m_max - m)), mode="edge").astype(np.int64)
+        vectors = nets.pq.decode(torch.from_numpy(grid)[None].to(dev))
+        planes[:, : m * cfg.dims] = vectors[:, : m * cfg.dims]
+        planes[:, -2] = m / cfg.m_max
+        planes[:, -1] = torch.from_numpy(np.pad(sent_grid(geo.th, geo.tw, mask), edge, mode="edge")).float().to(dev)
+    latent = y if y is not None else np.zeros((geo.h, geo.w, cfg.latent))
+    alpha = fidelity if y is not None else 0.0
+    out = np.empty((geo.h * CELL, geo.w * CELL, 3), dtype=np.uint8)
+    parts = list(tiles(geo))
+    for k, (rows, cols, cr, cc) in enumerate(parts):
+        cont = continuous_features(model, latent[rows, cols], level or 0)
+        x = nets.decoder(planes[:, :, _scaled(rows, 2), _scaled(cols, 2)], cont, alpha)
+        core = x[0, :, _scaled(cr, CELL), _scaled(cc, CELL)].clamp(0, 1).mul(255).round().to(torch.uint8)
+        r, c = CELL * (rows.start + cr.start), CELL * (cols.start + cc.start)
+        out[r : r + core.shape[1], c : c + core.shape[2]] = core.permute(1, 2, 0).cpu().numpy()
+        if progress:
+            progress(0.5 + 0.5 * (k + 1) / len(parts))
+    return out[: geo.height, : geo.width]
+
+
+@torch.inference_mode()
+def latents(model: Model, h16: Tensor, level: int) -> tuple[np.ndarray, np.ndarray]:
+    """Trunk features to integers: z (zh, zw, Cz) and y (h, w, C)."""
+    rate = rate_tensor(model, level)
+    scaled = (model.nets.analysis.latent(h16, rate) * model.nets.gain(rate)).round()
+    z = model.nets.hyper(scaled).round()
+    y, z = (v[0].permute(1, 2, 0).cpu().numpy().astype(np.int64) for v in (scaled, z))
+    return z, y
+
+
+@torch.inference_mode()
+def token_indices(model: Model, h16: Tensor, y: np.ndarray | None, level: int | None) -> np.ndarray:
+    """Trunk features and the continuous stream to all token indices (2h, 2w, m_max)."""
+    if y is None or level is None:
+        c16 = torch.zeros_like(h16)
+    else:
+        c16 = continuous_features(model, y, level)[0]
+    return model.nets.pq.encode(model.nets.head(h16, c16))[0].cpu().numpy()

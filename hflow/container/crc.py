@@ -1,0 +1,8 @@
+"""The checksum of a container."""
+
+import binascii
+
+
+def crc16(data: bytes) -> int:
+    """CRC-16/CCITT-FALSE of `data` (polynomial 0x1021, start 0xFFFF, not reflected), 0..65535."""
+    return binascii.crc_hqx(data, 0xFFFF)

@@ -1,0 +1,7 @@
+"""Integer frequency coding; formats/container.md is the specification of the byte stream."""
+
+from hflow.entropy.coder import Decoder, Encoder
+from hflow.entropy.latents import MAX_LATENT, decode_latents, encode_latents
+from hflow.entropy.tables import TOTAL
+
+__all__ = ["MAX_LATENT", "TOTAL", "Decoder", "Encoder", "decode_latents", "encode_latents"]

@@ -1,0 +1,61 @@
+"""Latents: small integers under 32-symbol tables, with an escape for the rare large one."""
+
+import numpy as np
+import numpy.typing as npt
+
+from hflow.entropy.coder import Decoder, Encoder, grouped
+from hflow.entropy.tables import Ints
+from hflow.errors import FormatError
+
+BIAS = 15  # symbol s in 0..30 is the value s - BIAS
+ESCAPE = 31
+FIRST_ESCAPED = BIAS + 1
+MAX_PREFIX = 20
+MAX_LATENT = FIRST_ESCAPED + (1 << MAX_PREFIX + 1) - 2  # the largest magnitude that can be coded
+
+
+def encode_latents(enc: Encoder, values: Ints, table_ids: Ints, tables: Ints) -> None:
+    """Code values (N,), each minus its integer mean, under tables[table_ids]; tables is (T, 32).
+
+    All symbols first, then the escaped values, both in the order of `Encoder.encode_tables`: a sign bit (1 is
+    negative), then magnitude - 16 as Exp-Golomb of order 0. ValueError for |value| > MAX_LATENT.
+    """
+    _check_width(tables)
+    values = np.asarray(values, dtype=np.int64)
+    magnitudes = np.abs(values)
+    if values.size and magnitudes.max() > MAX_LATENT:
+        raise ValueError(f"a latent is beyond {MAX_LATENT}")
+    symbols = np.where(magnitudes <= BIAS, values + BIAS, ESCAPE)
+    enc.encode_tables(symbols, table_ids, tables)
+    in_order = values[grouped(table_ids)]
+    for value in in_order[np.abs(in_order) > BIAS].tolist():
+        rest = abs(value) - FIRST_ESCAPED + 1
+        prefix = rest.bit_length() - 1
+        enc.encode_bits(np.array([value < 0] + [0] * prefix + [1]), 1)
+        enc.encode_bits(np.array([rest - (1 << prefix)]), prefix)
+
+
+def decode_latents(dec: Decoder, table_ids: Ints, tables: Ints) -> npt.NDArray[np.int64]:
+    """Values (N,) for table_ids (N,): the mirror of `encode_latents`. FormatError for an impossible escape."""
+    _check_width(tables)
+    values = dec.decode_tables(table_ids, tables) - BIAS
+    order = grouped(table_ids)
+    for n in order[values[order] == ESCAPE - BIAS].tolist():
+        negative = _bit(dec)
+        prefix = 0
+        while not _bit(dec):
+            prefix += 1
+            if prefix > MAX_PREFIX:
+                raise FormatError("damaged: a latent is out of range")
+        magnitude = FIRST_ESCAPED + (1 << prefix) + int(dec.decode_bits(1, prefix)[0]) - 1
+        values[n] = -magnitude if negative else magnitude
+    return values
+
+
+def _bit(dec: Decoder) -> int:
+    return int(dec.decode_bits(1, 1)[0])
+
+
+def _check_width(tables: Ints) -> None:
+    if tables.ndim != 2 or tables.shape[1] != ESCAPE + 1:
+        raise ValueError(f"latent tables must be (T, {ESCAPE + 1}), not {tables.shape}")

@@ -1,0 +1,182 @@
+"""Pictures from and to disk: any readable picture becomes 8-bit sRGB; files are written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from hflow.errors import InputError, OutputError
+
+MAX_SIDE = 65_535
+MAX_PIXELS = 1 << 28
+
+# Pillow's own limit is lower than ours: raised, never removed, and left alone where the host program removed it.
+if Image.MAX_IMAGE_PIXELS is not None:
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
+
+Source = str | os.PathLike[str] | bytes | IO[bytes]
+
+
+def load(source: Source) -> tuple[Image.Image, list[str]]:
+    """Read a picture as an upright sRGB image, with a warning for everything that was dropped on the way."""
+    name = _name(source)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        try:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+                _check_size(file, name)
+                notes = _animation(file)
+                file.load()
+                rgb = _rgb(_upright(file, notes), notes)
+        except InputError:
+            raise
+        except Exception as error:  # damaged files make Pillow's readers fail in every way there is
+            raise InputError(f"{name}: {_reason(error)}") from error
+    return rgb, notes + [_line(w.message) for w in seen if not issubclass(w.category, DeprecationWarning)]
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Raise OutputError if `path` may not be written, so that nobody waits for a result that cannot be kept."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: exists and is not a regular file")
+    if path.exists() and not force:
+        raise OutputError(f"{path}: exists already (--force overwrites it)")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}")
+
+
+def save_atomic(path: Path, data: bytes, force: bool = False) -> None:
+    """Write a file so that `path` holds all of `data` or what it held before, whatever happens."""
+    check_output(path, force)
+    target = Path(os.path.realpath(path))  # a link keeps pointing where it did
+    part = target.with_name(f".hflow-{secrets.token_hex(6)}.part")
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if force:
+            os.replace(part, target)
+        else:
+            _publish(part, target)
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _publish(part: Path, target: Path) -> None:
+    """Give a finished file its name unless the name was taken meanwhile."""
+    try:
+        os.link(part, target)  # unlike a rename, fails if the name exists
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(17, "File exists") from None
+        os.replace(part, target)
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, bytes):
+        return "image data"
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return str(getattr(source, "name", "image data"))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image in a known format"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MAX_PIXELS:,} pixels"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"damaged image ({_line(error)})"
+
+
+def _line(message: object) -> str:
+    return " ".join(str(message).split()) or type(message).__name__
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise InputError(f"{name}: {width} x {height} pixels, sides must be 1 to {MAX_SIDE:,}")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{name}: {width} x {height} pixels, more than {MAX_PIXELS:,}")
+
+
+def _animation(image: Image.Image) -> list[str]:
+    frames = getattr(image, "n_frames", 1)
+    # The further frames of MPO, a camera's JPEG, are previews and gain maps.
+    return [f"only the first of {frames} frames is used"] if frames > 1 and image.format != "MPO" else []
+
+
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:
+        notes.append(f"the EXIF data are damaged and were ignored ({_line(error)})")
+        return image
+
+
+def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    image = _eight_bits(image, notes)
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert(image.mode[:-1])
+    image = _srgb(image, profile, notes)
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return image
+    notes.append("transparent pixels were put on white")
+    return Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
+
+
+def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Scale deep grey samples to 8 bits, where Pillow's convert() would clip them."""
+    if image.mode == "F":
+        notes.append("floating-point samples were scaled to 8 bits")
+        grey = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
+        return Image.fromarray(_to_bytes(grey, 1.0))
+    if image.mode == "I" or image.mode.startswith("I;"):
+        return Image.fromarray(_to_bytes(np.asarray(image).astype(np.float32), 65_535.0))
+    return image
+
+
+def _to_bytes(grey: np.ndarray, white: float) -> np.ndarray:
+    # Samples above the nominal white set the scale themselves: a dark picture rather than a clipped one.
+    white = max(white, float(grey.max()))
+    return np.clip(grey * (255 / white) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
+    if image.mode == "LAB":  # Pillow converts from Lab by profile only
+        return _convert(image, ImageCms.createProfile("LAB"))
+    if image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if profile:
+        try:
+            return _convert(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+        except Exception:
+            notes.append("the colour profile is unusable and was ignored")
+    return image.convert("RGB")
+
+
+def _convert(image: Image.Image, profile: Any) -> Image.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    done = ImageCms.profileToProfile(image, profile, srgb, ImageCms.Intent.PERCEPTUAL, outputMode="RGB")
+    assert done is not None
+    return done

@@ -1,0 +1,62 @@
+"""Fixed-point formats: a value v with b fractional bits is stored as round(v * 2^b)."""
+
+from __future__ import annotations
+
+import math
+
+ACT = 4  # hidden activations, queries, keys, values: int8, range +-8
+NORM = 5  # normalised activations: int8, range +-4
+RES = 8  # residual stream: 16 bits, range +-128
+RES_MAX = 2**15 - 1
+SCORE_SHIFT = 6  # attention scores to sixteenths of an octave
+OCTAVE = 16  # steps per octave of attention weights
+LOGIT = 5  # logits: 32 steps per octave
+ACC_LIMIT = 2**24  # every accumulated sum stays below: exact in fp32, in any order
+FREQ_BITS = 16  # frequencies of a symbol sum to 2^16
+MEAN = 3  # means of the continuous latent: eighths
+SCALES = 40  # scale indices of the continuous latent
+SCALE_MIN, SCALE_STEP = math.log(0.055), 0.155  # log of the logistic scale = SCALE_MIN + index * SCALE_STEP
+
+
+def gelu_table() -> list[int]:
+    """256 entries, input and output with ACT fractional bits."""
+    unit = 2**ACT
+    gelu = [0.5 * (i / unit) * (1 + math.erf(i / unit / math.sqrt(2))) for i in range(-128, 128)]
+    return [max(-128, min(127, math.floor(g * unit + 0.5))) for g in gelu]
+
+
+def squash_table() -> list[int]:
+    """256 entries: a latent integer (clamped to +-127) to 127 v / (1 + |v|), rounded half up; odd by construction."""
+    return [int(math.copysign(math.floor(127 * abs(v) / (1 + abs(v)) + 0.5), v)) for v in range(-128, 128)]
+
+
+def attention_table() -> list[int]:
+    """256 entries: round(255 * 2^(-d / 16)) for d = distance from the largest score in sixteenths of an octave."""
+    return [math.floor(255 * 2 ** (-d / OCTAVE) + 0.5) for d in range(256)]
+
+
+def exp2_table() -> list[int]:
+    """512 entries: round(2^15 * 2^(-d / 32)), d = distance from the largest logit."""
+    return [math.floor(2**15 * 2 ** (-d / 2**LOGIT) + 0.5) for d in range(512)]
+
+
+def latent_tables() -> list[list[int]]:
+    """SCALES * 8 tables of 32 frequencies (sum 2^16): logistic, scale index major, mean fraction minor.
+
+    Entry s < 31 is the value s - 15 relative to the integer mean, entry 31 is everything else.
+    """
+
+    def cdf(x: float) -> float:
+        return 0.5 * (1 + math.tanh(x / 2))
+
+    out = []
+    for index in range(SCALES):
+        scale = math.exp(SCALE_MIN + index * SCALE_STEP)
+        for frac in range(2**MEAN):
+            mean = frac / 2**MEAN
+            p = [cdf((v + 0.5 - mean) / scale) - cdf((v - 0.5 - mean) / scale) for v in range(-15, 16)]
+            p.append(max(0.0, 1 - sum(p)))
+            freq = [1 + math.floor(q * (2**FREQ_BITS - 32) / sum(p)) for q in p]
+            freq[freq.index(max(freq))] += 2**FREQ_BITS - sum(freq)
+            out.append(freq)
+    return out

@@ -1,0 +1,99 @@
+"""The encoder's float side: one trunk, two heads. What it produces are integers; how, is nobody's business but ours."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hflow.nets.blocks import ResBlock, conv, stack
+from hflow.nets.config import NetConfig
+
+
+class Gain(nn.Module):
+    """Per-channel step sizes of the latent at every rate (gain units: Cui et al., CVPR 2021, 3.2).
+
+    The anchors are interpolated geometrically, so a rate in [0, 1] is continuous. Dequantisation is the inverse gain.
+    """
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        start = torch.linspace(-1.2, 1.2, cfg.rates)[:, None].expand(cfg.rates, cfg.latent)
+        self.log_gain = nn.Parameter(start.clone())
+
+    def forward(self, rate: Tensor) -> Tensor:
+        """Rates (B,) in [0, 1] to gains (B, C, 1, 1)."""
+        n = self.log_gain.shape[0] - 1
+        pos = rate.clamp(0, 1) * n
+        low = pos.floor().clamp(max=n - 1).long()
+        frac = (pos - low)[:, None]
+        return torch.lerp(self.log_gain[low], self.log_gain[low + 1], frac).exp()[:, :, None, None]
+
+
+class Analysis(nn.Module):
+    """Image (B, 3, H, W) in [0, 1], H and W multiples of 32, to trunk features and the continuous latent.
+
+    Returns (h16, y): features (B, C16, H/16, W/16) for the tokenizer, latent (B, latent, H/32, W/32) before the gain.
+    The rate enters the last stage, so that a low rate can ask for another latent, not only a coarser one.
+    """
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        w4, w8, w16, w32 = cfg.widths
+        n8, n16, n32 = cfg.enc_blocks
+        self.stem = conv(48, w4)
+        self.to8 = nn.Sequential(conv(w4, w8, stride=2), stack(w8, n8))
+        self.to16 = nn.Sequential(conv(w8, w16, stride=2), stack(w16, n16))
+        self.to32 = conv(w16, w32, stride=2)
+        self.rate = nn.Linear(1, w32)
+        self.body = stack(w32, n32)
+        self.head = conv(w32, cfg.latent)
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """Image to h16: everything that does not depend on the rate."""
+        h = F.leaky_relu(self.stem(F.pixel_unshuffle(x * 2 - 1, 4)), 0.1)
+        return self.to16(F.leaky_relu(self.to8(h), 0.1))
+
+    def latent(self, h16: Tensor, rate: Tensor) -> Tensor:
+        """h16 and rate (B,) in [0, 1] to y."""
+        h = self.to32(F.leaky_relu(h16, 0.1)) + self.rate(rate[:, None])[:, :, None, None]
+        return self.head(F.leaky_relu(self.body(h), 0.1))
+
+    def forward(self, x: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        h16 = self.trunk(x)
+        return h16, self.latent(h16, rate)
+
+
+class TokenHead(nn.Module):
+    """Trunk features and what the continuous stream already says (both on the 1/16 grid) to token vectors.
+
+    Seeing the continuous features lets the tokens carry what the continuous stream lacks.
+    """
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        w16 = cfg.widths[2]
+        self.mix = conv(2 * w16, w16, 1)
+        self.body = ResBlock(w16)
+        self.out = conv(w16, cfg.m_max * cfg.dims, 1)
+
+    def forward(self, h16: Tensor, c16: Tensor) -> Tensor:
+        h = self.mix(torch.cat([F.leaky_relu(h16, 0.1), c16], 1))
+        return self.out(F.leaky_relu(self.body(h), 0.1))
+
+
+class HyperAnalysis(nn.Module):
+    """Scaled latent (B, latent, h, w) to z (B, hyper, ceil(h/4), ceil(w/4)) before rounding."""
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            conv(cfg.latent, 96),
+            nn.LeakyReLU(0.1),
+            conv(96, 96, stride=2),
+            nn.LeakyReLU(0.1),
+            conv(96, cfg.hyper, stride=2),
+        )
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.net(y)

@@ -1,0 +1,129 @@
+"""A released model: float networks and integer parameters, read from safetensors, nothing executed.
+
+File: `bundle.json` (name, number, sha256 of the weights, sizes, ladder, card) and `weights.safetensors` with
+`float.<name>` (int8 with `float.<name>.scale` per output channel, or fp16) and `int.<latent|predictor>.<name>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from torch import Tensor, nn
+
+from hflow import bundles
+from hflow.errors import BundleError
+from hflow.integer.fast import TorchOps
+from hflow.integer.params import tree
+from hflow.nets.analysis import Analysis, Gain, HyperAnalysis, TokenHead
+from hflow.nets.config import NetConfig
+from hflow.nets.fusion import FusionDecoder
+from hflow.nets.tokenizer import ProductQuantizer
+
+
+class FloatNets(nn.Module):
+    """Everything that only makes pixels or only runs in the encoder."""
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        self.analysis, self.gain, self.hyper, self.head = Analysis(cfg), Gain(cfg), HyperAnalysis(cfg), TokenHead(cfg)
+        self.pq = ProductQuantizer(cfg.m_max, cfg.codewords, cfg.dims)
+        self.decoder = FusionDecoder(cfg)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded bundle on one device. `latent` and `predictor` are trees of integers in `ops`' arrays."""
+
+    name: str
+    number: int
+    digest: bytes
+    cfg: NetConfig
+    nets: FloatNets
+    ops: Any
+    latent: Any
+    predictor: Any
+    ladder: tuple[dict[str, Any], ...]
+    device: torch.device
+
+    @property
+    def fingerprint(self) -> int:
+        return self.digest[0]
+
+
+def restore(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """The stored float tensors in fp32: int8 ones times their scale per first axis."""
+    out = {}
+    for name, a in arrays.items():
+        if name.endswith(".scale"):
+            continue
+        t = torch.from_numpy(a.astype(np.float32))
+        if a.dtype == np.int8:
+            scale = torch.from_numpy(arrays[f"{name}.scale"].astype(np.float32))
+            t = t * scale.view(-1, *[1] * (t.dim() - 1))
+        out[name] = t
+    return out
+
+
+def split(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The entries below `prefix.`, with the prefix cut off."""
+    return {k[len(prefix) + 1 :]: v for k, v in arrays.items() if k.startswith(prefix + ".")}
+
+
+def load(path: Path, device: str = "cpu", ops: Any = None) -> Model:
+    """Reads and checks a bundle folder. BundleError where it is missing, damaged or not what its description says."""
+    return _load(Path(path), str(device), ops)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, device: str, ops: Any) -> Model:
+    try:
+        about = json.loads((path / "bundle.json").read_text("utf-8"))
+        raw = (path / "weights.safetensors").read_bytes()
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: not a readable bundle ({error})") from error
+    digest = hashlib.sha256(raw).digest()
+    if digest.hex() != about.get("sha256"):
+        raise BundleError(f"{path}: the weights are not the ones that bundle.json names")
+    try:
+        arrays = load_arrays(raw)
+        cfg = NetConfig.of(about["net"])
+        nets = FloatNets(cfg)
+        nets.load_state_dict(restore(split(arrays, "float")))
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise BundleError(f"{path}: damaged bundle ({str(error).splitlines()[0]})") from error
+    nets = nets.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    ops = ops or TorchOps(device)
+    return Model(
+        name=about["name"], number=about["number"], digest=digest, cfg=cfg, nets=nets, ops=ops,
+        latent=tree(split(arrays, "int.latent"), ops.const), predictor=tree(split(arrays, "int.predictor"), ops.const),
+        ladder=tuple(about["ladder"]), device=torch.device(device),
+    )  # fmt: skip
+
+
+def pick_device(device: str) -> str:
+    """`auto`, `cpu` or `cuda` to a torch device name; BundleError-free: asking for a missing GPU is a usage error."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BundleError("--device cuda: no CUDA device is available")
+    return device
+
+
+def for_file(number: int, fingerprint: int, device: str, ops: Any = None) -> Model:
+    """The installed bundle that a file names."""
+    model = load(bundles.find(number), device, ops)
+    if model.fingerprint != fingerprint:
+        raise BundleError(
+            f"the file was made with another build of bundle {model.name} "
+            f"(fingerprint {fingerprint:02x}, installed {model.fingerprint:02x})"
+        )
+    return model

@@ -1,0 +1,28 @@
+"""The sizes of a bundle's networks: one frozen object, stored in the bundle and read by every network."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """Widths are channels at 1/4, 1/8, 1/16 and 1/32 of the image's resolution."""
+
+    widths: tuple[int, int, int, int] = (64, 128, 192, 256)
+    enc_blocks: tuple[int, int, int] = (1, 2, 2)  # at 1/8, 1/16, 1/32
+    dec_blocks: tuple[int, int, int] = (3, 2, 2)  # at 1/16, 1/8, 1/4 (VQ decoder)
+    corr_blocks: tuple[int, int] = (2, 1)  # at 1/32, 1/16 (correction network)
+    latent: int = 128  # channels of y, on the 1/32 grid
+    slices: tuple[int, ...] = (16, 16, 32, 64)  # channel slices of y, in coding order
+    hyper: int = 32  # channels of z, on the 1/128 grid
+    rates: int = 8  # anchor rates of the gain unit
+    m_max: int = 4  # product sub-quantizers of a token
+    codewords: int = 256
+    dims: int = 8  # dimensions of a codeword
+
+    @staticmethod
+    def of(data: dict) -> NetConfig:
+        known = {f.name for f in dataclasses.fields(NetConfig)}
+        return NetConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known})

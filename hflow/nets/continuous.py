@@ -1,0 +1,124 @@
+"""Entropy model of the continuous stream, integer-only: hyperprior, channel slices, checkerboard, local and global context.
+
+After MLIC (Jiang et al., ACM MM 2023): each slice of the latent is coded in two checkerboard passes; its parameters come
+from the hyper-latent, the slices before it, the half of it that is known, and the mean of both over the whole picture.
+The network is written once over `ops` (see hflow.integer): training, decoding and the reference run the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from hflow.integer import scales as S
+from hflow.integer.twin import QLinear, QTable
+from hflow.nets.config import NetConfig
+
+HIDDEN = 96
+WIDE = 128
+
+
+class LatentTwin(nn.Module):
+    """The trainable parameters; the forward pass is `hyper_features` and `walk`."""
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        self.z_mean = QTable(cfg.rates, cfg.hyper, S.MEAN, 0.0)
+        self.z_scale = QTable(cfg.rates, cfg.hyper, 3, 0.0)
+        self.rate = QTable(cfg.rates, HIDDEN, S.ACT, 0.0)
+        self.up1 = QLinear(9 * cfg.hyper, 4 * HIDDEN, S.ACT, 0.3)
+        self.up2 = QLinear(9 * HIDDEN, 4 * HIDDEN, S.ACT)
+        self.slices = nn.ModuleList(SliceTwin(cfg, c) for c in cfg.slices)
+
+
+class SliceTwin(nn.Module):
+    """Parameters of one channel slice."""
+
+    def __init__(self, cfg: NetConfig, channels: int) -> None:
+        super().__init__()
+        self.local = QLinear(9 * (HIDDEN + cfg.latent), WIDE, S.ACT, 0.5)
+        self.mix = QLinear(WIDE, WIDE, S.ACT)
+        self.everywhere = QLinear(WIDE, WIDE, S.ACT)
+        self.out = QLinear(WIDE, 2 * channels, S.ACT, 0.3)
+
+
+def upscale(ops: Any, x: Any) -> Any:
+    """Pixel shuffle by 2, channel-last: (B, H, W, 4C) to (B, 2H, 2W, C), the four parts row by row."""
+    b, h, w, c = x.shape
+    x = ops.permute(x.reshape(b, h, w, 2, 2, c // 4), (0, 1, 3, 2, 4, 5))
+    return x.reshape(b, 2 * h, 2 * w, c // 4)
+
+
+def scale_index(ops: Any, x: Any, bits: int) -> Any:
+    """Network output to a scale index in 0..SCALES-1; eight indices per unit, zero in the lower quarter."""
+    half = S.SCALES // 2 - 1
+    return ops.shift(x + (8 - S.SCALES // 2) * 2 ** (bits - 3), bits - 3, half) + S.SCALES // 2
+
+
+def hyper_prior(ops: Any, p: Any, anchor: Any) -> tuple[Any, Any]:
+    """Means (in eighths) and scale indices of z for anchor rates (B,): both (B, 1, 1, Cz)."""
+    mean, scale = (ops.embed(t.rows, anchor) for t in (p.z_mean, p.z_scale))
+    shape = (mean.shape[0], 1, 1, mean.shape[1])
+    return mean.reshape(shape), scale_index(ops, scale, 3).reshape(shape)
+
+
+def hyper_features(ops: Any, t: dict[str, Any], p: Any, z: Any, anchor: Any, h: int, w: int) -> Any:
+    """z (B, hz, wz, Cz), anchor rates (B,) to features (B, h, w, HIDDEN) on the grid of y."""
+    x = ops.shift(ops.conv3(ops.table(z, t["squash"]), p.up1), p.up1.acc_bits - S.ACT, 127)
+    x = ops.table(upscale(ops, x), t["gelu"])
+    x = upscale(ops, ops.shift(ops.conv3(x, p.up2), p.up2.acc_bits - S.ACT, 127))
+    rate = ops.embed(p.rate.rows, anchor)
+    return ops.table(x[:, :h, :w] + rate.reshape(rate.shape[0], 1, 1, rate.shape[1]), t["gelu"])
+
+
+def slice_params(ops: Any, t: dict[str, Any], p: Any, context: Any) -> tuple[Any, Any]:
+    """Context (B, h, w, HIDDEN + latent) to means in eighths and scale indices, both (B, h, w, C)."""
+    x = ops.table(ops.shift(ops.conv3(context, p.local), p.local.acc_bits - S.ACT, 127), t["gelu"])
+    g = ops.shift(ops.linear(ops.grid_mean(x), p.everywhere), p.everywhere.acc_bits - S.ACT, 127)
+    x = ops.table(ops.shift(ops.linear(x, p.mix), p.mix.acc_bits - S.ACT, 127) + g, t["gelu"])
+    out = ops.linear(x, p.out)
+    c = out.shape[-1] // 2
+    mean = ops.shift(out[..., :c], p.out.acc_bits - S.MEAN, 2**10)
+    return mean, scale_index(ops, out[..., c:], p.out.acc_bits)
+
+
+def checkerboard(h: int, w: int) -> np.ndarray:
+    """(h, w) int: 1 where row + column is even, which is the first pass."""
+    return ((np.arange(h)[:, None] + np.arange(w)[None]) % 2 == 0).astype(np.int64)
+
+
+Fill = Callable[[int, int, np.ndarray, Any, Any], Any]
+
+
+def walk(ops: Any, t: dict[str, Any], p: Any, hyper: Any, channels: tuple[int, ...], fill: Fill) -> Iterator[Any]:
+    """Visits the latent in coding order.
+
+    For every slice and pass calls `fill(slice, pass, mask (h, w), means, scale indices)`, which returns the slice's values
+    (B, h, w, C), valid at least where the mask is 1. Yields the finished slices.
+    """
+    b, h, w, _ = hyper.shape
+    first = checkerboard(h, w)
+    zeros = [ops.const(np.zeros((b, h, w, c))) for c in channels]
+    known: list[Any] = []
+    for s, part in enumerate(p.slices):
+        now = zeros[s]
+        for turn, mask in enumerate((first, 1 - first)):
+            context = ops.cat([hyper, *(ops.table(k, t["squash"]) for k in (*known, now, *zeros[s + 1 :]))])
+            mean, scale = slice_params(ops, t, part, context)
+            values = fill(s, turn, mask, mean, scale)
+            now = ops.where(ops.const(mask[None, :, :, None]), values, now)
+        known.append(now)
+        yield now
+
+
+def tables(ops: Any) -> dict[str, Any]:
+    """The activation tables that both integer networks use, in the backend's own arrays."""
+    return {
+        "gelu": ops.const(S.gelu_table()),
+        "squash": ops.const(S.squash_table()),
+        "attention": ops.const(S.attention_table()),
+        "exp2": ops.const(S.exp2_table()),
+    }

@@ -1,0 +1,81 @@
+"""Fusion decoder: a VQ decoder corrected by the continuous latent at every level (HybridFlow 3.3).
+
+The correction enters through a controllable feature transformation (CodeFormer, NeurIPS 2022, 3.3; SVR with fidelity
+control): h + alpha * (scale(c, h) * h + shift(c, h)). alpha = 0 leaves the codebook's picture, 1 is the default.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hflow.nets.blocks import Up, conv, stack
+from hflow.nets.config import NetConfig
+
+
+class Correction(nn.Module):
+    """Dequantised latent (B, latent, h, w) on the 1/32 grid and rate (B,) to features (c16, c8, c4)."""
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        w4, w8, w16, w32 = cfg.widths
+        n32, n16 = cfg.corr_blocks
+        self.inp = conv(cfg.latent, w32)
+        self.rate = nn.Linear(1, w32)
+        self.body32, self.up16, self.body16 = stack(w32, n32), Up(w32, w16), stack(w16, n16)
+        self.up8, self.up4 = Up(w16, w8), Up(w8, w4)
+
+    def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = self.inp(y) + self.rate(rate[:, None])[:, :, None, None]
+        c16 = self.body16(self.up16(F.leaky_relu(self.body32(h), 0.1)))
+        c8 = F.leaky_relu(self.up8(F.leaky_relu(c16, 0.1)), 0.1)
+        return c16, c8, F.leaky_relu(self.up4(c8), 0.1)
+
+
+class Transform(nn.Module):
+    """Controllable feature transformation at one level."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = conv(2 * channels, channels, 1)
+        self.out = conv(channels, 2 * channels, 1)
+
+    def forward(self, h: Tensor, c: Tensor, alpha: Tensor | float) -> Tensor:
+        scale, shift = self.out(F.leaky_relu(self.mix(torch.cat([h, c], 1)), 0.1)).chunk(2, 1)
+        return h + alpha * (scale * h + shift)
+
+
+class FusionDecoder(nn.Module):
+    """Token vectors and continuous features to an image.
+
+    tokens: (B, M*D + 2, H/16, W/16): codeword vectors, zero where a sub-quantizer is unused; then two planes, the share
+    of sub-quantizers in use and 1 where the token was sent (0: filled in). Output (B, 3, H, W), nominally in [0, 1].
+    """
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        w4, w8, w16, _ = cfg.widths
+        n16, n8, n4 = cfg.dec_blocks
+        self.correction = Correction(cfg)
+        self.inp = conv(cfg.m_max * cfg.dims + 2, w16)
+        self.t16, self.t8, self.t4 = Transform(w16), Transform(w8), Transform(w4)
+        self.body16, self.up8 = stack(w16, n16), Up(w16, w8)
+        self.body8, self.up4 = stack(w8, n8), Up(w8, w4)
+        self.body4 = stack(w4, n4)
+        self.up1 = Up(w4, 8, 4, 3)
+        self.full = nn.ModuleList([conv(8, 8, 5), conv(8, 3, 3)])
+
+    def forward(self, tokens: Tensor, cont: tuple[Tensor, Tensor, Tensor], alpha: Tensor | float = 1.0) -> Tensor:
+        c16, c8, c4 = cont
+        h = self.t16(self.inp(tokens), c16, alpha)
+        h = self.up8(F.leaky_relu(self.body16(h), 0.1))
+        h = self.t8(h, c8, alpha)
+        h = self.up4(F.leaky_relu(self.body8(h), 0.1))
+        h = self.t4(h, c4, alpha)
+        h = self.up1(F.leaky_relu(self.body4(h), 0.1))
+        # The last layers run in fp32: they smooth across the pixel-shuffle's lattice, and rounding there is visible.
+        with torch.autocast(h.device.type, enabled=False):
+            h = h.float()
+            h = h + F.leaky_relu(self.full[0](h), 0.1)
+            return self.full[1](h) + 0.5

@@ -1,0 +1,200 @@
+"""Recipe 1: both streams and the fusion decoder together (transforms, tokenizer, gains), against a float rate model.
+
+    python -m hflow.train.joint CONFIG.toml [key=value ...]
+
+Every sample draws a rate, a number of sub-quantizers (often none) and a share of sent tokens, so that one network serves
+all settings. The Lagrange multiplier of each anchor rate is steered until its measured rate meets the target.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hflow.nets.analysis import Analysis, Gain, TokenHead
+from hflow.nets.config import NetConfig
+from hflow.nets.fusion import FusionDecoder
+from hflow.nets.tokenizer import ProductQuantizer
+from hflow.train.data import Photos, validation
+from hflow.train.loop import Loop, parse
+from hflow.train.losses import EarlyVGG, degrade_pair, load_lpips, lpips_loss
+from hflow.train.proxy import RateProxy
+
+
+class JointModel(nn.Module):
+    """Everything that maps an image to two integer streams and back."""
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.analysis, self.gain, self.head = Analysis(cfg), Gain(cfg), TokenHead(cfg)
+        self.pq = ProductQuantizer(cfg.m_max, cfg.codewords, cfg.dims)
+        self.decoder = FusionDecoder(cfg)
+        self.proxy = RateProxy(cfg)
+
+    def forward(self, x: Tensor, rate: Tensor, m: Tensor, keep: Tensor, alpha: Tensor) -> dict[str, Tensor]:
+        """x (B, 3, H, W); rate (B,) in [0, 1]; m (B,) sub-quantizers in use; keep (B, H/16, W/16) 1 where sent."""
+        h16, y = self.analysis(x, rate)
+        gain = self.gain(rate)
+        scaled = y.float() * gain
+        hard = scaled + (scaled.round() - scaled).detach()
+        cont = self.decoder.correction(hard / gain, rate)
+        # Where alpha is 0 the tokens must tell everything: their head does not see the continuous stream.
+        vectors, idx, commit = self.pq(self.head(h16, cont[0].detach() * alpha))
+        tokens = token_planes(vectors, m, keep, self.cfg)
+        soft, true = self.proxy(scaled, rate)
+        return {"x": self.decoder(tokens, cont, alpha), "soft": soft, "true": true, "commit": commit, "idx": idx}
+
+
+def token_planes(vectors: Tensor, m: Tensor, keep: Tensor, cfg: NetConfig) -> Tensor:
+    """The fusion decoder's token input: vectors of the sub-quantizers in use at sent places, share in use, sent flag."""
+    used = (torch.arange(cfg.m_max, device=m.device)[None] < m[:, None]).repeat_interleave(cfg.dims, 1)
+    sent = (keep * (m > 0)[:, None, None])[:, None].to(vectors.dtype)
+    share = (m / cfg.m_max)[:, None, None, None].to(vectors.dtype).expand_as(sent)
+    return torch.cat([vectors * used[:, :, None, None] * sent, share, sent], 1)
+
+
+def draw_settings(n: int, h: int, w: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Random (rate, m, keep, alpha) of a batch; h and w on the token grid."""
+    rate = torch.from_numpy(rng.random(n) ** 0.7).float()
+    m = torch.from_numpy(rng.choice(5, size=n, p=[0.6, 0.2, 0.1, 0.05, 0.05]))
+    share = torch.from_numpy(rng.choice([1.0, 0.5, 0.25], size=n, p=[0.5, 0.2, 0.3])).float()
+    alpha = torch.from_numpy(np.where((m.numpy() > 1) & (rng.random(n) < 0.15), 0.0, 1.0)).float()
+    share = torch.where(alpha == 0, torch.ones_like(share), share)
+    keep = (torch.from_numpy(rng.random((n, h, w))).float() < share[:, None, None]).float()
+    return rate, m, keep, alpha
+
+
+def targets(cfg: NetConfig, low: float, high: float) -> Tensor:
+    """Target bpp of the continuous stream at each anchor rate, geometric."""
+    return torch.from_numpy(np.geomspace(low, high, cfg.rates)).float()
+
+
+def steer(step: int) -> float:
+    """Step size of the rate controller: off until the rate model means something, then coarse, then fine."""
+    return 0.0 if step < 400 else 0.01 if step < 1500 else 0.004
+
+
+@torch.no_grad()
+def validate(model: JointModel, val: Tensor, lpips: dict[str, nn.Module], rates: list[float]) -> dict[str, float]:
+    out: dict[str, float] = {}
+    n, _, hh, ww = val.shape
+    for m in (0, 2):
+        for r in rates if m == 0 else rates[1:2]:
+            stats = np.zeros(2 + len(lpips))
+            for k in range(0, n, 16):
+                x = val[k : k + 16]
+                b = x.shape[0]
+                one = torch.ones(b, device=x.device)
+                with torch.autocast(x.device.type, dtype=torch.bfloat16):
+                    o = model(
+                        x,
+                        r * one,
+                        (m * one).long(),
+                        torch.ones(b, hh // 16, ww // 16, device=x.device),
+                        one[:, None, None, None],
+                    )
+                    y = o["x"].float().clamp(0, 1)
+                    scores = [f(x * 2 - 1, y * 2 - 1).float().sum().item() for f in lpips.values()]
+                psnr = -10 * torch.log10((x - y).square().mean((1, 2, 3)))
+                stats += [o["true"].sum().item() / (hh * ww), psnr.sum().item(), *scores]
+            for name, v in zip(["bpp", "psnr", *lpips], stats / n, strict=True):
+                out[f"m{m}r{r:.2f}_{name}"] = float(v)
+    return out
+
+
+def main() -> None:
+    cfg = parse(__doc__ or "")
+    net = NetConfig.of(cfg.net)
+    opts = {"mse": 80.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.06, "val_every": 1000, "val_n": 32,
+            "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3, **cfg.recipe}  # fmt: skip
+    torch.manual_seed(cfg.seed)
+    dev = cfg.device
+    model = JointModel(net).to(dev)
+    extra = {"log_lambda": torch.linspace(3.5, 0.7, net.rates)}
+    loop = Loop(cfg, model, extra, fast=model.proxy)
+    if opts["channels_last"]:
+        model.to(memory_format=torch.channels_last)
+    photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
+    val = validation(cfg.val, 256, opts["val_n"], dev)
+    squeeze = load_lpips(cfg.metrics, "squeeze").to(dev).requires_grad_(False)
+    yard = load_lpips(cfg.metrics, "alex").to(dev).requires_grad_(False)
+    vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if opts["vgg"] else None
+    goal = targets(net, opts["low"], opts["high"])
+    rng = np.random.default_rng(cfg.seed + loop.step)
+    run = torch.compile(model) if cfg.compile else model
+    anchors = net.rates - 1
+    seen = {k: 0.0 for k in ("mse", "lp", "vgg", "bpp", "commit")}
+    clock, at = loop.spent, loop.step
+    while not loop.done:
+        x = photos.batch(cfg.batch, cfg.crop, rng)
+        if opts["channels_last"]:
+            x = x.contiguous(memory_format=torch.channels_last)
+        rate, m, keep, alpha = draw_settings(cfg.batch, cfg.crop // 16, cfg.crop // 16, rng)
+        pos = rate * anchors
+        low = pos.floor().clamp(max=anchors - 1).long()
+        frac = pos - low
+        log_lambda = extra["log_lambda"]
+        lam = torch.lerp(log_lambda[low], log_lambda[low + 1], frac).exp()
+        want = torch.lerp(goal[low].log(), goal[low + 1].log(), frac).exp()
+        model.train()
+        with torch.autocast(dev, dtype=torch.bfloat16):
+            o = run(x, rate.to(dev), m.to(dev), keep.to(dev), alpha[:, None, None, None].to(dev))
+            y = o["x"].float()
+            c = min(opts["lpips_crop"], cfg.crop)
+            t, left = rng.integers(cfg.crop - c + 1, size=2)
+            xc, yc = degrade_pair(x[:, :, t : t + c, left : left + c], y[:, :, t : t + c, left : left + c], rng)
+            lp = lpips_loss(squeeze, xc, yc)
+            vg = vgg(xc[:, :, :96, :96], yc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
+        pixels = x.shape[2] * x.shape[3]
+        mse = (x - y).square().mean((1, 2, 3))
+        bpp = o["true"].detach().float().cpu() / pixels
+        # The surrogate carries the gradient to the latents, the true rate trains the rate model itself.
+        rate_loss = (lam.to(dev) * (o["soft"] / pixels)).mean() + 2.0 * (o["true"] / pixels).mean()
+        loss = (
+            opts["mse"] * mse.mean()
+            + opts["squeeze"] * lp.mean()
+            + opts["vgg"] * vg
+            + rate_loss
+            + opts["commit"] * o["commit"]
+        )
+        loop.update(loss)
+        with torch.no_grad():
+            err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step)
+            log_lambda.index_add_(0, low, err * (1 - frac))
+            log_lambda.index_add_(0, low + 1, err * frac)
+            log_lambda.clamp_(-1, opts["max_log_lambda"])
+        for k, v in (
+            ("mse", mse.mean()),
+            ("lp", lp.mean()),
+            ("vgg", vg),
+            ("bpp", (bpp / want).mean()),
+            ("commit", o["commit"]),
+        ):
+            seen[k] += float(v.detach())
+        if loop.step % cfg.log_every == 0:
+            n = cfg.log_every
+            speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
+            clock, at = loop.spent, loop.step
+            used = torch.stack(
+                [torch.bincount(o["idx"][..., k].flatten(), minlength=net.codewords) > 0 for k in range(net.m_max)]
+            )
+            loop.log(step=loop.step, min=loop.spent / 60, psnr=float(-10 * np.log10(seen["mse"] / n)), squeeze=seen["lp"] / n, vgg=seen["vgg"] / n,
+                     rate_over_goal=seen["bpp"] / n, commit=seen["commit"] / n, used=float(used.float().mean()), img_s=speed,
+                     lam=[round(float(v), 2) for v in log_lambda])  # fmt: skip
+            seen = {k: 0.0 for k in seen}
+        if loop.step % opts["val_every"] == 0 or loop.done:
+            loop.average.eval()
+            loop.log(
+                event="val",
+                step=loop.step,
+                **validate(loop.average, val, {"squeeze": squeeze, "alex": yard}, [0.3, 0.74, 1.0]),
+            )
+            photos.refresh()
+            loop.restart_clock()
+    loop.save()
+
+
+if __name__ == "__main__":
+    main()

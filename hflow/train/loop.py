@@ -1,0 +1,164 @@
+"""What every recipe shares: configuration, time-based schedule, checkpoints, moving average, log."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import json
+import math
+import os
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclasses.dataclass
+class RunConfig:
+    """Settings common to all recipes; a recipe's TOML file may set these and any of its own under [recipe]."""
+
+    data: str = "../shared/data/train"
+    val: str = "../shared/data/val.tar"
+    metrics: str = "../shared/metrics"
+    shards: list[str] = dataclasses.field(default_factory=lambda: ["open"])
+    out: str = "runs/joint"
+    init: str = ""
+    minutes: float = 60.0
+    batch: int = 16
+    crop: int = 192
+    lr: float = 4e-4
+    warmup: int = 200
+    ema: float = 0.999
+    save_every_s: float = 240.0
+    log_every: int = 20
+    seed: int = 1
+    device: str = "auto"
+    threads: int = 0
+    compile: bool = False
+    limit_shards: int = 0
+    net: dict[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def parse(description: str) -> RunConfig:
+    """Reads `CONFIG.toml [key=value ...]` from the command line; values are TOML literals or plain strings."""
+    ap = argparse.ArgumentParser(description=description)
+    ap.add_argument("config")
+    ap.add_argument("overrides", nargs="*", help="key=value; recipe.key=value for a recipe's own")
+    args = ap.parse_args()
+    data = tomllib.loads(Path(args.config).read_text())
+    for item in args.overrides:
+        key, _, text = item.partition("=")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *path, last = key.split(".")
+        target = data
+        for p in path:
+            target = target.setdefault(p, {})
+        target[last] = value
+    cfg = RunConfig(**data)
+    if cfg.device == "auto":
+        cfg.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    return cfg
+
+
+class Loop:
+    """Time-based cosine schedule, gradient clipping, EMA, checkpoints. The clock counts training time over all resumes."""
+
+    def __init__(
+        self, cfg: RunConfig, model: nn.Module, extra: dict[str, Any] | None = None, fast: nn.Module | None = None
+    ) -> None:
+        """`fast`: a part of the model that learns at 2.5 times the rate."""
+        self.cfg, self.model = cfg, model
+        self.folder = Path(cfg.out)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.params = [p for p in model.parameters() if p.requires_grad]
+        quick = {id(p) for p in fast.parameters()} if fast else set()
+        groups = [
+            {"params": [p for p in self.params if id(p) not in quick], "scale": 1.0},
+            {"params": [p for p in self.params if id(p) in quick], "scale": 2.5},
+        ]
+        self.opt = torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=cfg.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        )
+        self.average = copy.deepcopy(model).eval().requires_grad_(False)
+        self.extra: dict[str, Any] = extra if extra is not None else {}
+        self.step, self.spent = 0, 0.0
+        path = self.folder / "last.pt"
+        if path.exists():
+            state = torch.load(path, map_location=cfg.device, weights_only=True)
+            model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.opt.load_state_dict(state["opt"])
+            self.extra.update(state["extra"])
+            self.step, self.spent = state["step"], state["spent"]
+            self.log(event="resume", step=self.step, minutes=self.spent / 60)
+        elif cfg.init:
+            state = torch.load(cfg.init, map_location=cfg.device, weights_only=True)
+            missing, unexpected = model.load_state_dict(state["average"], strict=False)
+            self.average.load_state_dict(model.state_dict())
+            if "extra" in state:
+                self.extra.update(state["extra"])
+            self.log(event="init", source=cfg.init, missing=len(missing), unexpected=len(unexpected))
+        self.clock = time.monotonic()
+        self.saved = self.clock
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.spent / (self.cfg.minutes * 60))
+
+    @property
+    def done(self) -> bool:
+        return self.progress >= 1.0
+
+    def restart_clock(self) -> None:
+        """Leaves what was done since the last step (validation) out of the training time."""
+        self.clock = time.monotonic()
+
+    def update(self, loss: torch.Tensor) -> None:
+        """One optimizer step; a non-finite loss is skipped."""
+        warm = min(1.0, (self.step + 1) / self.cfg.warmup)
+        lr = self.cfg.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+        for g in self.opt.param_groups:
+            g["lr"] = lr * g["scale"]
+        self.opt.zero_grad(set_to_none=True)
+        if torch.isfinite(loss):
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.params, 1.0)
+            self.opt.step()
+        self.step += 1
+        decay = min(self.cfg.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+            for a, p in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                a.copy_(p)
+        now = time.monotonic()
+        self.spent += now - self.clock
+        self.clock = now
+        if now - self.saved > self.cfg.save_every_s or self.done:
+            self.save()
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(), "average": self.average.state_dict(), "opt": self.opt.state_dict(),
+            "extra": self.extra, "step": self.step, "spent": self.spent, "net": self.cfg.net,
+        }  # fmt: skip
+        tmp = self.folder / "last.pt.tmp"
+        torch.save(state, tmp)
+        os.replace(tmp, self.folder / "last.pt")
+        self.saved = time.monotonic()
+
+    def log(self, **row: Any) -> None:
+        row = {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
+        line = json.dumps(row)
+        print(line, flush=True)
+        with open(self.folder / "log.jsonl", "a") as f:
+            f.write(line + "\n")

@@ -1,0 +1,99 @@
+"""Perceptual losses on pictures that were degraded alike, so that no network's blind spot can be exploited."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def load_lpips(metrics: str | Path, net: str) -> nn.Module:
+    """LPIPS v0.1 with the backbone `net` from a folder that holds perceptual.py and its weights."""
+    path = Path(metrics) / "perceptual.py"
+    spec = importlib.util.spec_from_file_location("hflow_perceptual", path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise FileNotFoundError(f"{path}: the perceptual networks are needed for training")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.LPIPS(net)
+
+
+def degrade_pair(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The same random down-scale (40 %), blur (40 %) or nothing on both (B, 3, H, W).
+
+    On plain pixels a decoder learns a fine lattice that pleases one network and no other.
+    """
+    u = rng.random()
+    both = torch.cat([x, y])
+    if u < 0.4:
+        both = F.interpolate(both, scale_factor=float(rng.uniform(0.5, 0.95)), mode="bilinear", antialias=True)
+    elif u < 0.8:
+        sigma = rng.uniform(0.4, 1.2)
+        t = torch.arange(-3, 4, dtype=torch.float32, device=x.device)
+        k = torch.exp(-(t**2) / (2 * sigma**2))
+        k = (k / k.sum()).expand(3, 1, 7)
+        both = F.conv2d(F.conv2d(both, k[:, :, :, None], groups=3), k[:, :, None, :], groups=3)
+    return both.chunk(2)  # type: ignore[return-value]
+
+
+def unit_distance(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
+    """LPIPS's distance of two feature maps (B, C, H, W), channel weights w (C,): (B,).
+
+    Expanded into three channel sums, so that no normalised copy of a map is made: half the time on a CPU.
+    """
+    w = w.to(a.dtype).view(-1, 1)
+    one = torch.ones_like(w)
+
+    def dot(u: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+        return ((u * v).permute(0, 2, 3, 1) @ weight).float()[..., 0]
+
+    na, nb = dot(a, a, one).clamp_min(1e-10), dot(b, b, one).clamp_min(1e-10)
+    d = dot(a, a, w) / na + dot(b, b, w) / nb - 2 * dot(a, b, w) * (na * nb).rsqrt()
+    return d.clamp_min(0).mean((1, 2))
+
+
+def lpips_loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """LPIPS (B,) of x, y in [0, 1] for training; `load_lpips(...)` itself is the exact one, for measuring."""
+    with torch.no_grad():
+        fx = net.features(x * 2 - 1)
+    fy = net.features(y * 2 - 1)
+    total = torch.zeros(x.shape[0], device=x.device)
+    for k, (a, b) in enumerate(zip(fx, fy, strict=True)):
+        total = total + unit_distance(a, b, getattr(net, f"lin{k}").flatten())
+    return total
+
+
+class EarlyVGG(nn.Module):
+    """Squared distance of unit-normalised relu1_2 and relu2_2 features of VGG-16, weighted as in LPIPS-vgg."""
+
+    def __init__(self, metrics: str | Path) -> None:
+        super().__init__()
+        with np.load(Path(metrics) / "vgg16_first4conv.npz") as z:
+            self.keys = list(z.files)
+            for k in z.files:
+                self.register_buffer(k.replace(".", "_"), torch.from_numpy(z[k].astype(np.float32)))
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        h = (x - self.mean) / self.std
+        out = []
+        for k, pool in (("0", False), ("2", False), ("5", True), ("7", False)):
+            if pool:
+                h = F.max_pool2d(h, 2)
+            h = F.relu(
+                F.conv2d(h, getattr(self, f"features_{k}_weight"), getattr(self, f"features_{k}_bias"), padding=1)
+            )
+            if k in "27":
+                out.append(h)
+        return out
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        total = torch.zeros(x.shape[0], device=x.device)
+        for k, (a, b) in enumerate(zip(self.features(x), self.features(y), strict=True)):
+            total = total + unit_distance(a, b, getattr(self, f"lin{k}"))
+        return total

@@ -1,0 +1,88 @@
+"""A float rate model for the time in which the transforms still move.
+
+Same layout as the integer entropy model that ships (hyperprior, channel slices, two checkerboard passes), but float and
+cheap. Parameters are fitted to the rounded latents, which is the true rate; the latents get their gradient from a
+noisy copy, because rounding has none (additive noise alone reads three times the true rate here).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hflow.nets.analysis import HyperAnalysis
+from hflow.nets.blocks import conv
+from hflow.nets.config import NetConfig
+
+
+def logistic_bits(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """Bits of the unit-wide bin around `x` under a logistic distribution."""
+    inv = torch.exp(-log_scale)
+    d = (x - mean).abs()
+    # Both terms on the side where the sigmoid is small, so that far tails keep their precision.
+    p = torch.sigmoid((0.5 - d) * inv) - torch.sigmoid((-0.5 - d) * inv)
+    return -torch.log2(p.clamp_min(1e-6))
+
+
+def checkerboard(h: int, w: int, device: torch.device | str = "cpu") -> Tensor:
+    """(h, w) bool, true where row + column is even: the first pass."""
+    r, c = torch.arange(h, device=device), torch.arange(w, device=device)
+    return (r[:, None] + c[None, :]) % 2 == 0
+
+
+class RateProxy(nn.Module):
+    """Bits of a scaled latent, as (gradient surrogate (B,), true bits of the rounded latent (B,))."""
+
+    def __init__(self, cfg: NetConfig) -> None:
+        super().__init__()
+        self.slices = cfg.slices
+        self.analysis = HyperAnalysis(cfg)
+        # In eighths, so that one optimizer step moves the prior as far as it moves a network's output.
+        self.z_mean = nn.Parameter(torch.zeros(cfg.rates, cfg.hyper))
+        self.z_scale = nn.Parameter(torch.full((cfg.rates, cfg.hyper), -1.5 / 8))
+        self.rate = nn.Parameter(torch.zeros(cfg.rates, 96))
+        self.synthesis = nn.Sequential(
+            nn.ConvTranspose2d(cfg.hyper, 96, 4, 2, 1), nn.LeakyReLU(0.1), nn.ConvTranspose2d(96, 96, 4, 2, 1)
+        )
+        self.nets = nn.ModuleList(
+            nn.Sequential(
+                conv(96 + cfg.latent, 128), nn.LeakyReLU(0.1), conv(128, 96, 1), nn.LeakyReLU(0.1), conv(96, 2 * c, 1)
+            )
+            for c in cfg.slices
+        )
+        with torch.no_grad():
+            for net, c in zip(self.nets, cfg.slices, strict=True):
+                net[-1].bias[c:] -= 1.5  # most latents are zero
+
+    def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """y (B, C, h, w) scaled by the gain, rate (B,) in [0, 1]."""
+        anchor = (rate * (self.rate.shape[0] - 1) + 0.5).long()
+        z_mean, z_scale = (8 * p[anchor][:, :, None, None] for p in (self.z_mean, self.z_scale))
+        z_scale = z_scale.clamp(-2.9, 4)
+        hard = y.detach().round()
+        noisy = y + torch.rand_like(y) - 0.5
+        z = self.analysis(hard)
+        zq = z + (z.round() - z).detach()
+        z_bits = logistic_bits(z + torch.rand_like(z) - 0.5, z_mean, z_scale).sum((1, 2, 3))
+        z_true = logistic_bits(z.detach().round(), z_mean, z_scale).sum((1, 2, 3))
+        h, w = y.shape[2:]
+        hyper = F.leaky_relu(self.synthesis(zq)[:, :, :h, :w] + self.rate[anchor][:, :, None, None], 0.1)
+        first = checkerboard(h, w, y.device)
+        known = torch.zeros_like(hard)
+        soft = z_bits
+        true = z_true
+        c0 = 0
+        for c, net in zip(self.slices, self.nets, strict=True):
+            here = slice(c0, c0 + c)
+            for mask in (first, ~first):
+                mean, log_scale = net(torch.cat([hyper, known / (1 + known.abs())], 1)).float().chunk(2, 1)
+                log_scale = log_scale.clamp(-2.9, 4)
+                bits = logistic_bits(hard[:, here], mean, log_scale)
+                grad = logistic_bits(noisy[:, here], mean.detach(), log_scale.detach())
+                true = true + (bits * mask).sum((1, 2, 3))
+                soft = soft + (grad * mask).sum((1, 2, 3))
+                known = known.clone()
+                known[:, here] = torch.where(mask, hard[:, here], known[:, here])
+            c0 += c
+        return soft, true
