@@ -33,8 +33,9 @@ class Indices:
 def decode(data: bytes, *, fidelity: float = 1.0, device: str = "auto", progress: Progress = None) -> Image.Image:
     """Decodes a file's bytes to an RGB image.
 
-    fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates. progress: called
-    with the share done. Raises FormatError for bytes that are no intact `.hfc` file, BundleError for a missing bundle.
+    fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates.
+    progress: called with the share done. Raises FormatError for bytes that are no intact `.hfc` file, BundleError for
+    a missing bundle.
     """
     file = parse(data)
     check(file)

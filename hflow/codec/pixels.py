@@ -1,4 +1,4 @@
-"""Float networks at the codec's edge: picture to trunk features, indices to picture; large ones in overlapping tiles."""
+"""Float networks at the codec's edge: picture to features, indices to picture; large ones in overlapping tiles."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from hflow.codec.geometry import CELL, LEVELS, Geometry
+from hflow.nets.analysis import quantize
 from hflow.nets.bundle import Model
+from hflow.nets.fusion import Features
 from hflow.nets.grids import sent_grid
 
 TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell
+LATENT_MAX = 1023  # far beyond what a trained bundle produces, well within what the format can say
 WHOLE = 1536 * 1536  # up to here a picture is one tile
 Progress = Callable[[float], None] | None
 
@@ -42,21 +45,23 @@ def _scaled(s: slice, k: int) -> slice:
 
 
 @torch.inference_mode()
-def trunk(model: Model, rgb: np.ndarray) -> Tensor:
-    """Picture (H, W, 3) uint8 to trunk features (1, C16, 2h, 2w); edges are repeated up to whole cells."""
+def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Picture (H, W, 3) uint8, edges repeated up to whole cells, to h16 (1, C16, 2h, 2w) and linear y (1, C, h, w)."""
     geo = Geometry(rgb.shape[1], rgb.shape[0])
     pad = ((0, geo.h * CELL - geo.height), (0, geo.w * CELL - geo.width), (0, 0))
     rgb = np.pad(rgb, pad, mode="edge")
-    out: Tensor | None = None
+    out: tuple[Tensor, Tensor] | None = None
     for rows, cols, cr, cc in tiles(geo):
         part = torch.from_numpy(rgb[_scaled(rows, CELL), _scaled(cols, CELL)].copy()).to(model.device)
         x = (part.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
-        h = model.nets.analysis.trunk(x)
+        found = model.nets.analysis.trunk(x)
         if out is None:
-            out = h.new_empty(1, h.shape[1], 2 * geo.h, 2 * geo.w)
-        core = h[:, :, _scaled(cr, 2), _scaled(cc, 2)]
-        r, c = 2 * (rows.start + cr.start), 2 * (cols.start + cc.start)
-        out[:, :, r : r + core.shape[2], c : c + core.shape[3]] = core
+            a, b = (f.new_empty(1, f.shape[1], k * geo.h, k * geo.w) for f, k in zip(found, (2, 1), strict=True))
+            out = a, b
+        for whole, part, k in zip(out, found, (2, 1), strict=True):
+            core = part[:, :, _scaled(cr, k), _scaled(cc, k)]
+            r, c = k * (rows.start + cr.start), k * (cols.start + cc.start)
+            whole[:, :, r : r + core.shape[2], c : c + core.shape[3]] = core
     assert out is not None
     return out
 
@@ -66,7 +71,7 @@ def rate_tensor(model: Model, level: int | None) -> Tensor:
 
 
 @torch.inference_mode()
-def continuous_features(model: Model, y: np.ndarray, level: int) -> tuple[Tensor, Tensor, Tensor]:
+def continuous_features(model: Model, y: np.ndarray, level: int) -> Features:
     """Latent integers (h, w, C) to the correction network's features."""
     rate = rate_tensor(model, level)
     values = torch.from_numpy(y.astype(np.float32)).to(model.device).permute(2, 0, 1)[None]
@@ -105,20 +110,20 @@ def synthesize(
 
 
 @torch.inference_mode()
-def latents(model: Model, h16: Tensor, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Trunk features to integers: z (zh, zw, Cz) and y (h, w, C)."""
+def latents(model: Model, found: tuple[Tensor, Tensor], level: int) -> tuple[np.ndarray, np.ndarray]:
+    """What `trunk` found to integers: z (zh, zw, Cz) and y (h, w, C)."""
     rate = rate_tensor(model, level)
-    scaled = (model.nets.analysis.latent(h16, rate) * model.nets.gain(rate)).round()
-    z = model.nets.hyper(scaled).round()
+    scaled = quantize(model.nets.analysis.latent(*found, rate) * model.nets.gain(rate))
+    scaled = scaled.clamp(-LATENT_MAX, LATENT_MAX)
+    z = model.nets.hyper(scaled).round().clamp(-LATENT_MAX, LATENT_MAX)
     y, z = (v[0].permute(1, 2, 0).cpu().numpy().astype(np.int64) for v in (scaled, z))
     return z, y
 
 
 @torch.inference_mode()
-def token_indices(model: Model, h16: Tensor, y: np.ndarray | None, level: int | None) -> np.ndarray:
+def token_indices(model: Model, found: tuple[Tensor, Tensor], y: np.ndarray | None, level: int | None) -> np.ndarray:
     """Trunk features and the continuous stream to all token indices (2h, 2w, m_max)."""
-    if y is None or level is None:
-        c16 = torch.zeros_like(h16)
-    else:
-        c16 = continuous_features(model, y, level)[0]
+    h16 = found[0]
+    alone = y is None or level is None
+    c16 = torch.zeros_like(h16) if alone else continuous_features(model, y, level)[0]  # type: ignore[arg-type]
     return model.nets.pq.encode(model.nets.head(h16, c16))[0].cpu().numpy()

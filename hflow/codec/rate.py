@@ -42,13 +42,13 @@ class Coder:
 
     model: Model
     geo: Geometry
-    h16: Tensor
+    found: tuple[Tensor, Tensor]
     tried: dict[int, tuple[np.ndarray, np.ndarray, float]] = field(default_factory=dict)
 
     def continuous(self, level: int) -> tuple[np.ndarray, np.ndarray, float]:
         """z, y and the estimated bytes of the continuous stream at a rate level."""
         if level not in self.tried:
-            z, y = pixels.latents(self.model, self.h16, level)
+            z, y = pixels.latents(self.model, self.found, level)
             self.tried[level] = z, y, latents.measure(self.model, self.geo, level, z, y) / 8
         return self.tried[level]
 
@@ -68,7 +68,7 @@ class Coder:
             data = latents.write(self.model, self.geo, level, z, y)
         if m == 0:
             return Choice(level, 0, "none", y, data)
-        q = pixels.token_indices(self.model, self.h16, y, level)[: self.geo.th, : self.geo.tw]
+        q = pixels.token_indices(self.model, self.found, y, level)[: self.geo.th, : self.geo.tw]
         chunks, full = tokens.write(self.model, self.geo, level, y, m, mask, q)
         return Choice(level, m, mask, y, data, () if mask == "none" else tuple(chunks), full)
 

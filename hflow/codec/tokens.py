@@ -10,6 +10,7 @@ import torch
 
 from hflow.codec.geometry import Geometry, anchor
 from hflow.entropy import Decoder, Encoder
+from hflow.errors import FormatError
 from hflow.integer import scales as S
 from hflow.masks import STAGES
 from hflow.nets import continuous as C
@@ -88,6 +89,11 @@ def read(
 ) -> np.ndarray:
     """The tokens (th, tw, m), sent and filled in. FormatError if the bytes cannot be."""
     coders = [Decoder(c) for c in chunks]
+
+    if len(chunks) > 1:
+        present = {int(s) for s in np.unique(stage_grid(geo.th, geo.tw)[sent_grid(geo.th, geo.tw, mask)])}
+        if any(c for s, c in enumerate(chunks, 1) if s not in present):
+            raise FormatError("damaged: an index chunk of a stage without tokens is not empty")
 
     def code(s: int, given: np.ndarray | None, freq: np.ndarray) -> np.ndarray:
         flat = coders[(s - 1) % len(coders)].decode(freq.reshape(-1, freq.shape[-1]))

@@ -1,8 +1,8 @@
 """The integer operations in torch, on CPU or CUDA, equal to the reference bit for bit.
 
-Integers live in fp32 tensors: products of 8-bit numbers and all their partial sums stay below 2^24 (export proves it per
-output channel), so a GEMM with fp32 accumulation is exact in any order of summation, and its inputs also fit TF32 and
-bf16. Wider sums and divisions use fp64: a correctly rounded quotient of integers below 2^50 has the right floor.
+Integers live in fp32 tensors: products of 8-bit numbers and all their partial sums stay below 2^24 (export proves it
+per output channel), so a GEMM with fp32 accumulation is exact in any order of summation, and its inputs also fit TF32
+and bf16. Wider sums and divisions use fp64: a correctly rounded quotient of integers below 2^50 has the right floor.
 """
 
 from __future__ import annotations

@@ -57,10 +57,7 @@ class NumpyOps:
 
     def shift(self, x: Array, bits: int, limit: int) -> Array:
         """floor(x / 2^bits + 1/2), clamped to [-limit - 1, limit]."""
-        if bits > 0:
-            x = (x + (1 << (bits - 1))) >> bits
-        else:
-            x = x << -bits
+        x = (x + (1 << (bits - 1))) >> bits if bits > 0 else x << -bits
         return np.clip(x, -limit - 1, limit)
 
     def add(self, x: Array, y: Array) -> Array:

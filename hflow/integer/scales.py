@@ -26,8 +26,10 @@ def gelu_table() -> list[int]:
 
 
 def squash_table() -> list[int]:
-    """256 entries: a latent integer (clamped to +-127) to 127 v / (1 + |v|), rounded half up; odd by construction."""
-    return [int(math.copysign(math.floor(127 * abs(v) / (1 + abs(v)) + 0.5), v)) for v in range(-128, 128)]
+    """256 entries: a latent integer v to sign(v) * min(127, round(127 log2(1 + |v|) / 7)), rounded half up."""
+    return [
+        int(math.copysign(min(127, math.floor(127 * math.log2(1 + abs(v)) / 7 + 0.5)), v)) for v in range(-128, 128)
+    ]
 
 
 def attention_table() -> list[int]:
@@ -54,7 +56,7 @@ def latent_tables() -> list[list[int]]:
         scale = math.exp(SCALE_MIN + index * SCALE_STEP)
         for frac in range(2**MEAN):
             mean = frac / 2**MEAN
-            p = [cdf((v + 0.5 - mean) / scale) - cdf((v - 0.5 - mean) / scale) for v in range(-15, 16)]
+            p = [max(0.0, cdf((v + 0.5 - mean) / scale) - cdf((v - 0.5 - mean) / scale)) for v in range(-15, 16)]
             p.append(max(0.0, 1 - sum(p)))
             freq = [1 + math.floor(q * (2**FREQ_BITS - 32) / sum(p)) for q in p]
             freq[freq.index(max(freq))] += 2**FREQ_BITS - sum(freq)

@@ -1,8 +1,8 @@
 """Trainable twins: the integer operations with the same rounding and straight-through gradients.
 
-Parameters are floats in real units; in the forward pass they are the integers that export will store. Products may run in
-bf16 (their inputs are exact there), which rounds an occasional sum: good enough to train, and the exported network is
-evaluated by the exact backends.
+Parameters are floats in real units; in the forward pass they are the integers that export will store. Products may run
+in bf16 (their inputs are exact there), which rounds an occasional sum: good enough to train, and the exported network
+is evaluated by the exact backends.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hflow.integer import scales as S
 from hflow.integer.fast import TorchOps
@@ -59,7 +60,7 @@ class QTable(nn.Module):
 
 class _Table(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, t: Tensor) -> Tensor:
         i = x.clamp(-128, 127).add(128).long()
         slope = torch.zeros_like(t)
         slope[1:-1] = (t[2:] - t[:-2]) / 2
@@ -67,21 +68,21 @@ class _Table(torch.autograd.Function):
         return t[i]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         i, slope = ctx.saved_tensors
         return grad * slope[i], None
 
 
 class _Shift(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bits: int, limit: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, bits: int, limit: int) -> Tensor:
         y = torch.floor(x * 2.0**-bits + 0.5)
         ctx.bits = bits
         ctx.save_for_backward((y >= -limit - 1) & (y <= limit))
         return y.clamp_(-limit - 1, limit)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (inside,) = ctx.saved_tensors
         return grad * inside * 2.0**-ctx.bits, None, None
 
@@ -97,6 +98,15 @@ class TwinOps(TorchOps):
         if self.bf16:
             return (a.bfloat16() @ b.bfloat16()).float()
         return a @ b
+
+    def conv3(self, x: Tensor, layer: Any) -> Tensor:
+        # The library's convolution instead of nine copies of the input: same sums, less memory traffic.
+        w = layer.weight
+        w = w.view(w.shape[0], 3, 3, -1).permute(0, 3, 1, 2)
+        x = x.permute(0, 3, 1, 2)
+        if self.bf16:
+            x, w = x.bfloat16(), w.bfloat16()
+        return F.conv2d(x, w, padding=1).float().permute(0, 2, 3, 1) + layer.bias
 
     def shift(self, x: Tensor, bits: int, limit: int) -> Tensor:
         return _Shift.apply(x, bits, limit)

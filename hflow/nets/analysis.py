@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from hflow.nets.blocks import ResBlock, conv, stack
 from hflow.nets.config import NetConfig
+from hflow.nets.linear import BLOCK, basis, start_gain
 
 
 class Gain(nn.Module):
@@ -18,8 +19,8 @@ class Gain(nn.Module):
 
     def __init__(self, cfg: NetConfig) -> None:
         super().__init__()
-        start = torch.linspace(-1.2, 1.2, cfg.rates)[:, None].expand(cfg.rates, cfg.latent)
-        self.log_gain = nn.Parameter(start.clone())
+        start = torch.linspace(-2.4, 0.0, cfg.rates)[:, None] + start_gain(cfg.latent)[None]
+        self.log_gain = nn.Parameter(start)
 
     def forward(self, rate: Tensor) -> Tensor:
         """Rates (B,) in [0, 1] to gains (B, C, 1, 1)."""
@@ -28,6 +29,11 @@ class Gain(nn.Module):
         low = pos.floor().clamp(max=n - 1).long()
         frac = (pos - low)[:, None]
         return torch.lerp(self.log_gain[low], self.log_gain[low + 1], frac).exp()[:, :, None, None]
+
+
+def quantize(scaled: Tensor, offset: float = 0.4) -> Tensor:
+    """Rounds towards zero from below 1 - offset: fewer small values, which cost more bits than they are worth."""
+    return scaled.sign() * torch.floor(scaled.abs() + offset)
 
 
 class Analysis(nn.Module):
@@ -41,6 +47,7 @@ class Analysis(nn.Module):
         super().__init__()
         w4, w8, w16, w32 = cfg.widths
         n8, n16, n32 = cfg.enc_blocks
+        self.linear = nn.Conv2d(3, cfg.latent, BLOCK, BLOCK, bias=False)
         self.stem = conv(48, w4)
         self.to8 = nn.Sequential(conv(w4, w8, stride=2), stack(w8, n8))
         self.to16 = nn.Sequential(conv(w8, w16, stride=2), stack(w16, n16))
@@ -48,20 +55,24 @@ class Analysis(nn.Module):
         self.rate = nn.Linear(1, w32)
         self.body = stack(w32, n32)
         self.head = conv(w32, cfg.latent)
+        with torch.no_grad():
+            self.linear.weight.copy_(basis(cfg.latent))
+            self.head.weight.mul_(0.1)
 
-    def trunk(self, x: Tensor) -> Tensor:
-        """Image to h16: everything that does not depend on the rate."""
-        h = F.leaky_relu(self.stem(F.pixel_unshuffle(x * 2 - 1, 4)), 0.1)
-        return self.to16(F.leaky_relu(self.to8(h), 0.1))
+    def trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Image to (h16, linear part of y): everything that does not depend on the rate."""
+        x = x * 2 - 1
+        h = F.leaky_relu(self.stem(F.pixel_unshuffle(x, 4)), 0.1)
+        return self.to16(F.leaky_relu(self.to8(h), 0.1)), self.linear(x)
 
-    def latent(self, h16: Tensor, rate: Tensor) -> Tensor:
-        """h16 and rate (B,) in [0, 1] to y."""
+    def latent(self, h16: Tensor, linear: Tensor, rate: Tensor) -> Tensor:
+        """What `trunk` gave and rate (B,) in [0, 1] to y."""
         h = self.to32(F.leaky_relu(h16, 0.1)) + self.rate(rate[:, None])[:, :, None, None]
-        return self.head(F.leaky_relu(self.body(h), 0.1))
+        return linear + self.head(F.leaky_relu(self.body(h), 0.1))
 
     def forward(self, x: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-        h16 = self.trunk(x)
-        return h16, self.latent(h16, rate)
+        h16, linear = self.trunk(x)
+        return h16, self.latent(h16, linear, rate)
 
 
 class TokenHead(nn.Module):

@@ -41,7 +41,9 @@ class Up(nn.Module):
             n = factor**2
             w = self.proj.weight.view(cout, n, *self.proj.weight.shape[1:])
             w.copy_(w[:, :1].expand_as(w).clone() + 0.1 * w)
-            self.proj.bias.view(cout, n).copy_(self.proj.bias.view(cout, n)[:, :1].expand(cout, n).clone())
+            bias = self.proj.bias
+            assert bias is not None
+            bias.view(cout, n).copy_(bias.view(cout, n)[:, :1].expand(cout, n).clone())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.shuffle(self.proj(x))

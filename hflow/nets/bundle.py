@@ -20,7 +20,7 @@ from safetensors.numpy import load as load_arrays
 from torch import Tensor, nn
 
 from hflow import bundles
-from hflow.errors import BundleError
+from hflow.errors import BundleError, InputError
 from hflow.integer.fast import TorchOps
 from hflow.integer.params import tree
 from hflow.nets.analysis import Analysis, Gain, HyperAnalysis, TokenHead
@@ -94,27 +94,28 @@ def _load(path: Path, device: str, ops: Any) -> Model:
     if digest.hex() != about.get("sha256"):
         raise BundleError(f"{path}: the weights are not the ones that bundle.json names")
     try:
+        name, number, ladder = str(about["name"]), int(about["number"]), tuple(about["ladder"])
         arrays = load_arrays(raw)
         cfg = NetConfig.of(about["net"])
         nets = FloatNets(cfg)
-        nets.load_state_dict(restore(split(arrays, "float")))
-    except (SafetensorError, RuntimeError, KeyError) as error:
+        nets.load_state_dict({"pq.counts": nets.pq.counts, **restore(split(arrays, "float"))})
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: damaged bundle ({str(error).splitlines()[0]})") from error
     nets = nets.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     ops = ops or TorchOps(device)
     return Model(
-        name=about["name"], number=about["number"], digest=digest, cfg=cfg, nets=nets, ops=ops,
+        name=name, number=number, digest=digest, cfg=cfg, nets=nets, ops=ops,
         latent=tree(split(arrays, "int.latent"), ops.const), predictor=tree(split(arrays, "int.predictor"), ops.const),
-        ladder=tuple(about["ladder"]), device=torch.device(device),
+        ladder=ladder, device=torch.device(device),
     )  # fmt: skip
 
 
 def pick_device(device: str) -> str:
-    """`auto`, `cpu` or `cuda` to a torch device name; BundleError-free: asking for a missing GPU is a usage error."""
+    """`auto`, `cpu` or `cuda` to a torch device name. InputError for a GPU that is not there."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BundleError("--device cuda: no CUDA device is available")
+        raise InputError("device cuda: no CUDA device is available")
     return device
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class NetConfig:
     dims: int = 8  # dimensions of a codeword
 
     @staticmethod
-    def of(data: dict) -> NetConfig:
+    def of(data: dict[str, Any]) -> NetConfig:
         known = {f.name for f in dataclasses.fields(NetConfig)}
-        return NetConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
+        return NetConfig(**values)

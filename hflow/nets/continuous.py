@@ -1,7 +1,7 @@
-"""Entropy model of the continuous stream, integer-only: hyperprior, channel slices, checkerboard, local and global context.
+"""Entropy model of the continuous stream, integer-only: hyperprior, slices, checkerboard, local and global context.
 
-After MLIC (Jiang et al., ACM MM 2023): each slice of the latent is coded in two checkerboard passes; its parameters come
-from the hyper-latent, the slices before it, the half of it that is known, and the mean of both over the whole picture.
+After MLIC (Jiang et al., ACM MM 2023): each slice of the latent is coded in two checkerboard passes; its parameters
+come from the hyper-latent, the slices before it, the half of it that is known, and a mean over the whole picture.
 The network is written once over `ops` (see hflow.integer): training, decoding and the reference run the same lines.
 """
 
@@ -96,8 +96,8 @@ Fill = Callable[[int, int, np.ndarray, Any, Any], Any]
 def walk(ops: Any, t: dict[str, Any], p: Any, hyper: Any, channels: tuple[int, ...], fill: Fill) -> Iterator[Any]:
     """Visits the latent in coding order.
 
-    For every slice and pass calls `fill(slice, pass, mask (h, w), means, scale indices)`, which returns the slice's values
-    (B, h, w, C), valid at least where the mask is 1. Yields the finished slices.
+    For every slice and pass calls `fill(slice, pass, mask (h, w), means, scale indices)`, which returns the slice's
+    values (B, h, w, C), valid at least where the mask is 1. Yields the finished slices.
     """
     b, h, w, _ = hyper.shape
     first = checkerboard(h, w)

@@ -6,16 +6,24 @@ control): h + alpha * (scale(c, h) * h + shift(c, h)). alpha = 0 leaves the code
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hflow.nets.blocks import Up, conv, stack
 from hflow.nets.config import NetConfig
+from hflow.nets.linear import BLOCK, basis
+
+Features = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Correction(nn.Module):
-    """Dequantised latent (B, latent, h, w) on the 1/32 grid and rate (B,) to features (c16, c8, c4)."""
+    """Dequantised latent (B, latent, h, w) on the 1/32 grid and rate (B,) to (c16, c8, c4, base).
+
+    The first three are features at those levels, base (B, 3, 32h, 32w) is the linear transform's picture around 0.
+    """
 
     def __init__(self, cfg: NetConfig) -> None:
         super().__init__()
@@ -25,12 +33,18 @@ class Correction(nn.Module):
         self.rate = nn.Linear(1, w32)
         self.body32, self.up16, self.body16 = stack(w32, n32), Up(w32, w16), stack(w16, n16)
         self.up8, self.up4 = Up(w16, w8), Up(w8, w4)
+        self.linear = nn.ConvTranspose2d(cfg.latent, 3, BLOCK, BLOCK, bias=False)
+        self.base4, self.base8 = conv(48, w4), conv(w4, w8, stride=2)
+        with torch.no_grad():
+            self.linear.weight.copy_(basis(cfg.latent) / 2)
 
-    def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        h = self.inp(y) + self.rate(rate[:, None])[:, :, None, None]
+    def forward(self, y: Tensor, rate: Tensor) -> Features:
+        base = self.linear(y)
+        b4 = F.leaky_relu(self.base4(F.pixel_unshuffle(2 * base, 4)), 0.1)
+        h = self.inp(0.25 * y) + self.rate(rate[:, None])[:, :, None, None]
         c16 = self.body16(self.up16(F.leaky_relu(self.body32(h), 0.1)))
-        c8 = F.leaky_relu(self.up8(F.leaky_relu(c16, 0.1)), 0.1)
-        return c16, c8, F.leaky_relu(self.up4(c8), 0.1)
+        c8 = F.leaky_relu(self.up8(F.leaky_relu(c16, 0.1)) + self.base8(b4), 0.1)
+        return c16, c8, F.leaky_relu(self.up4(c8), 0.1) + b4, base
 
 
 class Transform(nn.Module):
@@ -65,9 +79,11 @@ class FusionDecoder(nn.Module):
         self.body4 = stack(w4, n4)
         self.up1 = Up(w4, 8, 4, 3)
         self.full = nn.ModuleList([conv(8, 8, 5), conv(8, 3, 3)])
+        with torch.no_grad():
+            cast(nn.Conv2d, self.full[1]).weight.mul_(0.1)
 
-    def forward(self, tokens: Tensor, cont: tuple[Tensor, Tensor, Tensor], alpha: Tensor | float = 1.0) -> Tensor:
-        c16, c8, c4 = cont
+    def forward(self, tokens: Tensor, cont: Features, alpha: Tensor | float = 1.0) -> Tensor:
+        c16, c8, c4, base = cont
         h = self.t16(self.inp(tokens), c16, alpha)
         h = self.up8(F.leaky_relu(self.body16(h), 0.1))
         h = self.t8(h, c8, alpha)
@@ -78,4 +94,4 @@ class FusionDecoder(nn.Module):
         with torch.autocast(h.device.type, enabled=False):
             h = h.float()
             h = h + F.leaky_relu(self.full[0](h), 0.1)
-            return self.full[1](h) + 0.5
+            return self.full[1](h) + 0.5 + alpha * base.float()

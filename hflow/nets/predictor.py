@@ -51,7 +51,7 @@ class PredictorTwin(nn.Module):
 
 
 class BlockTwin(nn.Module):
-    """Self-attention, cross-attention, two-layer perceptron; biases by relative position, in sixteenths of an octave."""
+    """Self-attention, cross-attention, perceptron; biases by relative position, in sixteenths of an octave."""
 
     def __init__(self, size: PredictorConfig) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def unwindow(ops: Any, x: Any, b: int, h: int, w: int, offset: int) -> Any:
 
 
 def context(ops: Any, t: dict[str, Any], p: Any, y: Any, anchor: Any) -> Any:
-    """Latent integers (B, hy, wy, latent) and anchor rates (B,) (the last index: no continuous stream) to int8 features."""
+    """Latent integers (B, hy, wy, latent), anchor rates (B,) (the last: no continuous stream) to int8 features."""
     rate = ops.embed(p.rate.rows, anchor)
     x = ops.shift(ops.conv3(ops.table(y, t["squash"]), p.y1), p.y1.acc_bits - S.ACT, 127)
     x = ops.table(x + rate.reshape(rate.shape[0], 1, 1, rate.shape[1]), t["gelu"])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hflow.codec.geometry import LEVELS, anchor
 from hflow.integer import scales as S
 from hflow.integer.twin import TwinOps, round_ste
 from hflow.nets import continuous as C
@@ -20,7 +21,6 @@ from hflow.nets.analysis import HyperAnalysis
 from hflow.nets.config import NetConfig
 from hflow.train.loop import Loop, parse
 from hflow.train.proxy import logistic_bits
-from hflow.train.streams import LEVELS
 
 
 class LatentModel(nn.Module):
@@ -64,8 +64,9 @@ def bits(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 
 def anchors(level: Tensor, rates: int) -> Tensor:
-    """Rate levels 0..LEVELS-1 to the nearest anchor rate, rounded half up; in integers, as the format defines it."""
-    return (2 * level * (rates - 1) + LEVELS - 1) // (2 * (LEVELS - 1))
+    """Rate levels 0..LEVELS-1 to anchor rates, by the format's own rule."""
+    rule = torch.tensor([anchor(k, rates) for k in range(LEVELS)], device=level.device)
+    return rule[level.clamp(0, LEVELS - 1)]
 
 
 def main() -> None:
@@ -78,7 +79,7 @@ def main() -> None:
     loop = Loop(cfg, model)
     rng = np.random.default_rng(cfg.seed + loop.step)
     on = torch.nonzero(data["train"]["level"] >= 0).flatten()
-    ops, exact = TwinOps(cfg.device), TwinOps(cfg.device, bf16=False)
+    ops, fp32 = TwinOps(cfg.device), TwinOps(cfg.device, bf16=False)
     seen, clock = 0.0, loop.spent
     while not loop.done:
         pick = on[torch.from_numpy(rng.integers(len(on), size=cfg.batch))]
@@ -94,7 +95,7 @@ def main() -> None:
             loop.log(step=loop.step, min=loop.spent / 60, bpp=seen / 50, img_s=50 * cfg.batch / (loop.spent - clock))
             seen, clock = 0.0, loop.spent
         if loop.step % 500 == 0 or loop.done:
-            loop.log(event="val", step=loop.step, **validate(loop.average, exact, data["val"], cfg.device))
+            loop.log(event="val", step=loop.step, **validate(loop.average, fp32, data["val"], cfg.device))
             loop.restart_clock()
     loop.save()
 

@@ -8,10 +8,11 @@ import dataclasses
 import json
 import math
 import os
+import signal
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -27,6 +28,7 @@ class RunConfig:
     shards: list[str] = dataclasses.field(default_factory=lambda: ["open"])
     out: str = "runs/joint"
     init: str = ""
+    fresh: list[str] = dataclasses.field(default_factory=list)  # prefixes that `init` does not set
     minutes: float = 60.0
     batch: int = 16
     crop: int = 192
@@ -70,11 +72,14 @@ def parse(description: str) -> RunConfig:
     return cfg
 
 
-class Loop:
-    """Time-based cosine schedule, gradient clipping, EMA, checkpoints. The clock counts training time over all resumes."""
+M = TypeVar("M", bound=nn.Module)
+
+
+class Loop(Generic[M]):
+    """Time-based cosine schedule, gradient clipping, EMA, checkpoints; the clock goes on over resumes."""
 
     def __init__(
-        self, cfg: RunConfig, model: nn.Module, extra: dict[str, Any] | None = None, fast: nn.Module | None = None
+        self, cfg: RunConfig, model: M, extra: dict[str, Any] | None = None, fast: nn.Module | None = None
     ) -> None:
         """`fast`: a part of the model that learns at 2.5 times the rate."""
         self.cfg, self.model = cfg, model
@@ -103,13 +108,18 @@ class Loop:
             self.log(event="resume", step=self.step, minutes=self.spent / 60)
         elif cfg.init:
             state = torch.load(cfg.init, map_location=cfg.device, weights_only=True)
-            missing, unexpected = model.load_state_dict(state["average"], strict=False)
+            weights = {k: v for k, v in state["average"].items() if not k.startswith(tuple(cfg.fresh))}
+            missing, unexpected = model.load_state_dict(weights, strict=False)
             self.average.load_state_dict(model.state_dict())
-            if "extra" in state:
-                self.extra.update(state["extra"])
             self.log(event="init", source=cfg.init, missing=len(missing), unexpected=len(unexpected))
         self.clock = time.monotonic()
         self.saved = self.clock
+        self.stopping = False
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, *_: object) -> None:
+        """A polite kill ends the run after the step under way, saved."""
+        self.stopping = True
 
     @property
     def progress(self) -> float:
@@ -143,14 +153,22 @@ class Loop:
         now = time.monotonic()
         self.spent += now - self.clock
         self.clock = now
-        if now - self.saved > self.cfg.save_every_s or self.done:
+        if now - self.saved > self.cfg.save_every_s or self.done or self.stopping:
             self.save()
+        if self.stopping:
+            raise SystemExit(0)
 
     def save(self) -> None:
         state = {
-            "model": self.model.state_dict(), "average": self.average.state_dict(), "opt": self.opt.state_dict(),
-            "extra": self.extra, "step": self.step, "spent": self.spent, "net": self.cfg.net,
-        }  # fmt: skip
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "opt": self.opt.state_dict(),
+            "extra": self.extra,
+            "step": self.step,
+            "spent": self.spent,
+            "net": self.cfg.net,
+            "size": self.cfg.recipe.get("size", {}),
+        }
         tmp = self.folder / "last.pt.tmp"
         torch.save(state, tmp)
         os.replace(tmp, self.folder / "last.pt")

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def load_lpips(metrics: str | Path, net: str) -> nn.Module:
-    """LPIPS v0.1 with the backbone `net` from a folder that holds perceptual.py and its weights."""
-    path = Path(metrics) / "perceptual.py"
-    spec = importlib.util.spec_from_file_location("hflow_perceptual", path)
-    if spec is None or spec.loader is None or not path.exists():
-        raise FileNotFoundError(f"{path}: the perceptual networks are needed for training")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.LPIPS(net)
+from hflow.bench.measure import load_lpips
 
 
 def degrade_pair(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -56,7 +47,7 @@ def unit_distance(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
     return d.clamp_min(0).mean((1, 2))
 
 
-def lpips_loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def lpips_loss(net: Any, x: Tensor, y: Tensor) -> Tensor:
     """LPIPS (B,) of x, y in [0, 1] for training; `load_lpips(...)` itself is the exact one, for measuring."""
     with torch.no_grad():
         fx = net.features(x * 2 - 1)
@@ -69,6 +60,9 @@ def lpips_loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 class EarlyVGG(nn.Module):
     """Squared distance of unit-normalised relu1_2 and relu2_2 features of VGG-16, weighted as in LPIPS-vgg."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, metrics: str | Path) -> None:
         super().__init__()
@@ -97,3 +91,6 @@ class EarlyVGG(nn.Module):
         for k, (a, b) in enumerate(zip(self.features(x), self.features(y), strict=True)):
             total = total + unit_distance(a, b, getattr(self, f"lin{k}"))
         return total
+
+
+__all__ = ["EarlyVGG", "degrade_pair", "load_lpips", "lpips_loss", "unit_distance"]

@@ -89,7 +89,7 @@ def main() -> None:
     model = P.PredictorTwin(net, size).to(cfg.device)
     loop = Loop(cfg, model)
     rng = np.random.default_rng(cfg.seed + loop.step)
-    ops, exact = TwinOps(cfg.device), TwinOps(cfg.device, bf16=False)
+    ops, fp32 = TwinOps(cfg.device), TwinOps(cfg.device, bf16=False)
     t = C.tables(ops)
     train, n, v = data["train"], opts["crop"], net.codewords
     seen, clock = np.zeros(2), loop.spent
@@ -118,9 +118,7 @@ def main() -> None:
             )
             seen, clock = np.zeros(2), loop.spent
         if loop.step % 500 == 0 or loop.done:
-            loop.log(
-                event="val", step=loop.step, **validate(loop.average, exact, data["val"], v, net.rates, cfg.device)
-            )
+            loop.log(event="val", step=loop.step, **validate(loop.average, fp32, data["val"], v, net.rates, cfg.device))
             loop.restart_clock()
     loop.save()
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hflow.nets.analysis import HyperAnalysis
+from hflow.nets.analysis import HyperAnalysis, quantize
 from hflow.nets.blocks import conv
 from hflow.nets.config import NetConfig
+from hflow.nets.linear import start_scale
 
 
 def logistic_bits(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -51,16 +52,21 @@ class RateProxy(nn.Module):
             )
             for c in cfg.slices
         )
+        offset = 0
         with torch.no_grad():
             for net, c in zip(self.nets, cfg.slices, strict=True):
-                net[-1].bias[c:] -= 1.5  # most latents are zero
+                last = list(net.children())[-1]
+                assert isinstance(last, nn.Conv2d) and last.bias is not None
+                last.bias[c:] = start_scale(cfg.latent)[offset : offset + c]
+                last.weight.mul_(0.3)
+                offset += c
 
     def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
         """y (B, C, h, w) scaled by the gain, rate (B,) in [0, 1]."""
         anchor = (rate * (self.rate.shape[0] - 1) + 0.5).long()
         z_mean, z_scale = (8 * p[anchor][:, :, None, None] for p in (self.z_mean, self.z_scale))
         z_scale = z_scale.clamp(-2.9, 4)
-        hard = y.detach().round()
+        hard = quantize(y.detach())
         noisy = y + torch.rand_like(y) - 0.5
         z = self.analysis(hard)
         zq = z + (z.round() - z).detach()
@@ -76,7 +82,9 @@ class RateProxy(nn.Module):
         for c, net in zip(self.slices, self.nets, strict=True):
             here = slice(c0, c0 + c)
             for mask in (first, ~first):
-                mean, log_scale = net(torch.cat([hyper, known / (1 + known.abs())], 1)).float().chunk(2, 1)
+                mean, log_scale = (
+                    net(torch.cat([hyper, known.sign() * torch.log2(1 + known.abs())], 1)).float().chunk(2, 1)
+                )
                 log_scale = log_scale.clamp(-2.9, 4)
                 bits = logistic_bits(hard[:, here], mean, log_scale)
                 grad = logistic_bits(noisy[:, here], mean.detach(), log_scale.detach())

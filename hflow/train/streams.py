@@ -1,4 +1,4 @@
-"""The two integer streams of the training photos under frozen transforms: what the entropy model and predictor learn from.
+"""The two integer streams of the training photos under frozen transforms: what recipes 2 and 3 learn from.
 
 python -m hflow.train.streams CONFIG.toml init=runs/joint/last.pt out=runs/streams
 """
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hflow.codec.geometry import LEVELS
+from hflow.nets.analysis import quantize
 from hflow.nets.config import NetConfig
 from hflow.train.data import Photos, validation
 from hflow.train.joint import JointModel
 from hflow.train.loop import RunConfig, parse
-
-LEVELS = 64  # rates that a file can name, evenly over [0, 1]
 
 
 def load_joint(cfg: RunConfig) -> JointModel:
@@ -29,13 +29,13 @@ def load_joint(cfg: RunConfig) -> JointModel:
 
 @torch.no_grad()
 def integers(model: JointModel, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 3, H, W) and rate levels (B,), -1 for no continuous stream, to y (B, h, w, C) int8, tokens (B, 2h, 2w, M) uint8."""
+    """(B, 3, H, W), rate levels (B,) or -1 for none, to y (B, h, w, C) int8 and tokens (B, 2h, 2w, M) uint8."""
     rate = level.clamp(min=0).float() / (LEVELS - 1)
     on = (level >= 0).float()[:, None, None, None]
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
         h16, y = model.analysis(x, rate)
         gain = model.gain(rate)
-        hard = (y.float() * gain).round() * on
+        hard = quantize(y.float() * gain) * on
         c16 = model.decoder.correction(hard / gain, rate)[0] * on
         tokens = model.pq.encode(model.head(h16, c16))
     return hard.permute(0, 2, 3, 1).clamp(-127, 127).to(torch.int8), tokens.to(torch.uint8)
@@ -49,7 +49,9 @@ def collect(model: JointModel, batches: list[Tensor], rng: np.random.Generator, 
         level[rng.random(x.shape[0]) < off] = -1
         lv = torch.from_numpy(level).to(x.device)
         y, t = integers(model, x.contiguous(memory_format=torch.channels_last), lv)
-        ys.append(y.cpu()), ts.append(t.cpu()), levels.append(lv.cpu())
+        ys.append(y.cpu())
+        ts.append(t.cpu())
+        levels.append(lv.cpu())
     return {"y": torch.cat(ys), "tokens": torch.cat(ts), "level": torch.cat(levels)}
 
 
@@ -59,7 +61,7 @@ def main() -> None:
     rng = np.random.default_rng(cfg.seed)
     model = load_joint(cfg)
     photos = Photos(cfg.data, tuple(cfg.shards), cfg.device, cfg.limit_shards)
-    n = max(1, len(photos.images) * opts["passes"] // cfg.batch)
+    n = max(1, int(len(photos.images) * opts["passes"] // cfg.batch))
     parts = []
     for k in range(n):
         parts.append(collect(model, [photos.batch(cfg.batch, opts["crop"], rng)], rng))

@@ -1,0 +1,115 @@
+"""What each part contributes, on a folder of pictures, as a Markdown table.
+
+    python -m hflow.bench.ablation FOLDER [--level 44] [--metrics DIR] [-o docs/ablation.md]
+
+Index bits: the information of real frequencies, M = 1, every token sent. "Without the continuous latent" runs the same
+network in the mode that files without a continuous stream use, which it was trained for.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from hflow import bundles
+from hflow.bench.measure import lpips, pictures, psnr, read
+from hflow.codec import pixels, tokens
+from hflow.codec.geometry import Geometry
+from hflow.nets.bundle import Model, load
+from hflow.nets.grids import sent_grid
+
+
+class Picture:
+    """One picture's streams at one rate level."""
+
+    def __init__(self, model: Model, path: Path, level: int) -> None:
+        self.rgb = read(path)
+        self.geo = Geometry(self.rgb.shape[1], self.rgb.shape[0])
+        found = pixels.trunk(model, self.rgb)
+        _, self.y = pixels.latents(model, found, level)
+        self.q = pixels.token_indices(model, found, self.y, level)[: self.geo.th, : self.geo.tw]
+        self.q0 = pixels.token_indices(model, found, None, None)[: self.geo.th, : self.geo.tw]
+
+
+def coded_bits(model: Model, p: Picture, level: int | None, q: np.ndarray) -> float:
+    """Bits per token of the five-stage coder, M = 1, all sent."""
+    chunks, _ = tokens.write(model, p.geo, level, p.y if level is not None else None, 1, "all", q)
+    return 8 * sum(map(len, chunks)) / q[..., 0].size
+
+
+def accuracy(model: Model, p: Picture, level: int | None, mask: str) -> float:
+    """Share of the tokens not sent that the fill-in gets right, M = 1."""
+    _, full = tokens.write(model, p.geo, level, p.y if level is not None else None, 1, mask, p.q)
+    missing = ~sent_grid(p.geo.th, p.geo.tw, mask)
+    return float((full[..., 0] == p.q[..., 0])[missing].mean())
+
+
+def marginal(columns: list[np.ndarray], v: int) -> float:
+    """Entropy in bits of the pooled indices: what a static table fitted to these very pictures would need."""
+    n = np.bincount(np.concatenate([c.ravel() for c in columns]), minlength=v)
+    f = n[n > 0] / n.sum()
+    return float(-(f * np.log2(f)).sum())
+
+
+def report(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
+    """The Markdown tables."""
+    items = [Picture(model, path, level) for path in pictures(folder)]
+    distance = lpips(metrics)
+    v = model.cfg.codewords
+    bits = {
+        "marginal": marginal([p.q[..., 0] for p in items], v),
+        "S = 5, without the continuous latent": float(np.mean([coded_bits(model, p, None, p.q) for p in items])),
+        "S = 5, with the continuous latent": float(np.mean([coded_bits(model, p, level, p.q) for p in items])),
+    }
+    lines = ["| coding of the first sub-quantizer | bits per token |", "|---|---|"]
+    lines += [f"| {k} | {b:.3f} |" for k, b in bits.items()]
+    lines += ["", "| fill-in accuracy | with cross-attention | without the continuous latent |", "|---|---|---|"]
+    for mask in ("1_4", "1_9"):
+        a, b = (float(np.mean([accuracy(model, p, lv, mask) for p in items])) for lv in (level, None))
+        lines.append(f"| {mask} | {100 * a:.1f} % | {100 * b:.1f} % |")
+    lines += ["", "| decoder, level " + str(level) + " | PSNR dB | LPIPS-Alex |", "|---|---|---|"]
+    full = model.cfg.m_max
+    rows = [
+        ("continuous stream alone", 0, level, 1.0, "none"),
+        (f"VQ decoder alone, M = {full}, all tokens", full, None, 0.0, "all"),
+        (f"fusion decoder, M = {full}, all tokens", full, level, 1.0, "all"),
+        ("VQ decoder alone, M = 1, all tokens", 1, None, 0.0, "all"),
+        ("fusion decoder, M = 1, all tokens", 1, level, 1.0, "all"),
+    ]
+    for name, m, lv, alpha, mask in rows:
+        score = []
+        for p in items:
+            q = (p.q if lv is not None else p.q0)[..., :m] if m else None
+            out = pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, mask, alpha)
+            score.append((psnr(p.rgb, out), distance(p.rgb, out) if distance else float("nan")))
+        a, b = np.mean(score, 0)
+        lines.append(f"| {name} | {a:.2f} | {b:.3f} |")
+    used = [np.unique(np.concatenate([p.q[..., k].ravel() for p in items])).size / v for k in range(full)]
+    perplexity = [2 ** marginal([p.q[..., k] for p in items], v) for k in range(full)]
+    lines += ["", "| sub-quantizer | codewords in use | perplexity |", "|---|---|---|"]
+    lines += [f"| {k + 1} | {100 * u:.0f} % | {x:.0f} |" for k, (u, x) in enumerate(zip(used, perplexity, strict=True))]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("folder", type=Path)
+    ap.add_argument("--level", type=int, default=44, help="rate level of the continuous stream, 0 to 63")
+    ap.add_argument("--metrics", type=Path)
+    ap.add_argument("-o", "--out", type=Path)
+    args = ap.parse_args()
+    model = load(bundles.default())
+    text = (
+        f"# Ablation\n\nBundle {model.name} ({model.digest.hex()[:8]}), {len(pictures(args.folder))} pictures of "
+        f"`{args.folder.name}`, from `python -m hflow.bench.ablation {args.folder.name} --level {args.level}`.\n\n"
+        + report(model, args.folder, args.level, args.metrics)
+    )
+    print(text)
+    if args.out:
+        args.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Recipe 4: the fusion decoder on what a decoder really gets: frozen streams, sent tokens, and the predictor's fill-in.
+
+    python -m hflow.train.fusion CONFIG.toml init=runs/joint/last.pt recipe.predictor=runs/predictor/last.pt
+
+Only the decoder is trained. Half of the samples have no tokens; a few have no continuous stream or alpha = 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hflow.codec.geometry import LEVELS
+from hflow.integer.export import export
+from hflow.integer.fast import TorchOps
+from hflow.integer.params import tree
+from hflow.masks import LABELS
+from hflow.nets import continuous as C
+from hflow.nets import predictor as P
+from hflow.nets.config import NetConfig
+from hflow.nets.grids import sent_grid
+from hflow.train.data import Photos, validation
+from hflow.train.joint import JointModel
+from hflow.train.latent import anchors
+from hflow.train.loop import Loop, parse
+from hflow.train.losses import EarlyVGG, degrade_pair, load_lpips, lpips_loss
+from hflow.train.predictor import masked
+from hflow.train.streams import integers
+
+MASKS = LABELS
+
+
+def load_predictor(path: str, net: Any, device: str) -> Any:
+    """The exported integers of a predictor run, as a parameter tree."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    twin = P.PredictorTwin(net, P.PredictorConfig.of(state.get("size", {})))
+    twin.load_state_dict(state["average"])
+    return tree(export(twin)[0], TorchOps(device).const)
+
+
+class Streams:
+    """What the decoder receives for a batch of pictures at given settings."""
+
+    def __init__(self, model: JointModel, predictor: Any, device: str) -> None:
+        self.model, self.predictor, self.ops = model, predictor, TorchOps(device)
+        self.tables = C.tables(self.ops)
+
+    @torch.no_grad()
+    def planes(self, x: Tensor, level: Tensor, m: Tensor, masks: list[str]) -> tuple[Tensor, Tensor]:
+        """(dequantised y (B, C, h, w), token planes (B, M*D + 2, 2h, 2w)); level -1: none, m 0: no tokens."""
+        cfg = self.model.cfg
+        y, tokens = integers(self.model, x, level)
+        y, tokens = y.float(), tokens.long()
+        b, h, w, _ = tokens.shape
+        grids = np.stack([sent_grid(h, w, k) for k in masks])
+        known = torch.from_numpy(grids).to(x.device)
+        planes = torch.zeros(b, cfg.m_max * cfg.dims + 2, h, w, device=x.device)
+        pick = torch.nonzero(m > 0).flatten()
+        if len(pick):
+            at = torch.where(level[pick] < 0, cfg.rates, anchors(level[pick], cfg.rates))
+            ctx = P.context(self.ops, self.tables, self.predictor, y[pick], at)
+            given = masked(tokens[pick], known[pick], m[pick], cfg.codewords)
+            fill = self.ops.argmax(P.logits(self.ops, self.tables, self.predictor, given, ctx))
+            vectors = self.model.pq.decode(torch.where(known[pick][..., None], tokens[pick], fill))
+            used = (torch.arange(cfg.m_max, device=x.device) < m[pick, None]).repeat_interleave(cfg.dims, 1)
+            planes[pick, :-2] = vectors * used[:, :, None, None]
+            planes[pick, -2] = (m[pick].float() / cfg.m_max)[:, None, None]
+            planes[pick, -1] = known[pick].float()
+        rate = level.clamp(min=0).float() / (LEVELS - 1)
+        return y.permute(0, 3, 1, 2) / self.model.gain(rate), planes
+
+
+def draw(n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[str], Tensor]:
+    """Random (level, m, mask labels, alpha) of a batch."""
+    level = (LEVELS * rng.random(n) ** 0.7).astype(int).clip(0, LEVELS - 1)
+    m = rng.choice(5, size=n, p=[0.5, 0.22, 0.15, 0.06, 0.07])
+    masks = [MASKS[k] for k in rng.choice(len(MASKS), size=n, p=[0.05, 0.1, 0.2, 0.25, 0.2, 0.2])]
+    alone = (m > 0) & (rng.random(n) < 0.12)
+    level = np.where(alone & (rng.random(n) < 0.5), -1, level)
+    return torch.from_numpy(level), torch.from_numpy(m), masks, torch.from_numpy(np.where(alone, 0.0, 1.0)).float()
+
+
+@torch.no_grad()
+def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, nn.Module]) -> dict[str, float]:
+    """PSNR and LPIPS of fixed settings: continuous only, fused, and the codebook alone."""
+    out: dict[str, float] = {}
+    settings = {
+        "y": (44, 0, "none", 1.0),
+        "y+1_4": (44, 1, "1_4", 1.0),
+        "y+2all": (44, 2, "all", 1.0),
+        "2all": (44, 2, "all", 0.0),
+    }
+    for name, (lv, m, mask, alpha) in settings.items():
+        stats = np.zeros(1 + len(nets))
+        for x in val.split(8):
+            b = len(x)
+            y, planes = streams.planes(x, torch.full((b,), lv), torch.full((b,), m), [mask] * b)
+            rate = torch.full((b,), lv / (LEVELS - 1))
+            with torch.autocast(x.device.type, dtype=torch.bfloat16):
+                o = model.decoder(planes, model.decoder.correction(y, rate), alpha).float().clamp(0, 1)
+            psnr = -10 * torch.log10((x - o).square().mean((1, 2, 3)))
+            stats += [psnr.sum().item(), *(f(x * 2 - 1, o * 2 - 1).sum().item() for f in nets.values())]
+        out |= {f"{name}_{k}": float(v) for k, v in zip(["psnr", *nets], stats / len(val), strict=True)}
+    return out
+
+
+def main() -> None:
+    cfg = parse(__doc__ or "")
+    opts: dict[str, Any] = {
+        "mse": 50.0,
+        "squeeze": 1.0,
+        "vgg": 0.0,
+        "predictor": "",
+        "val_every": 500,
+        "val_n": 32,
+        "lpips_crop": 128,
+    }
+    opts |= cfg.recipe
+    dev = cfg.device
+    torch.manual_seed(cfg.seed)
+    source = torch.load(cfg.init, map_location="cpu", weights_only=True)
+    net = NetConfig.of(source["net"])
+    model = JointModel(net).to(dev).requires_grad_(False).eval()
+    model.decoder.requires_grad_(True)
+    loop = Loop(cfg, model)
+    model.to(memory_format=torch.channels_last)
+    streams = Streams(model, load_predictor(opts["predictor"], net, dev), dev)
+    photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
+    val = validation(cfg.val, 256, opts["val_n"], dev)
+    squeeze, yard = (load_lpips(cfg.metrics, k).to(dev).requires_grad_(False) for k in ("squeeze", "alex"))
+    vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if opts["vgg"] else None
+    rng = np.random.default_rng(cfg.seed + loop.step)
+    seen, clock, at = np.zeros(3), loop.spent, loop.step
+    while not loop.done:
+        x = photos.batch(cfg.batch, cfg.crop, rng).contiguous(memory_format=torch.channels_last)
+        level, m, masks, alpha = draw(cfg.batch, rng)
+        level, m, alpha = level.to(dev), m.to(dev), alpha.to(dev)
+        y, planes = streams.planes(x, level, m, masks)
+        rate = level.clamp(min=0).float() / (LEVELS - 1)
+        with torch.autocast(dev, dtype=torch.bfloat16):
+            o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
+            c = min(opts["lpips_crop"], cfg.crop)
+            t, left = rng.integers(cfg.crop - c + 1, size=2)
+            xc, oc = degrade_pair(x[:, :, t : t + c, left : left + c], o[:, :, t : t + c, left : left + c], rng)
+            lp = lpips_loss(squeeze, xc, oc).mean()
+            vg = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
+        mse = (x - o).square().mean()
+        loop.update(opts["mse"] * mse + opts["squeeze"] * lp + opts["vgg"] * vg)
+        seen += float(mse.detach()), float(lp.detach()), float(vg.detach())
+        if loop.step % 50 == 0:
+            psnr, (_, lpv, vgv) = float(-10 * np.log10(seen[0] / 50)), seen / 50
+            speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
+            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, squeeze=float(lpv), vgg=float(vgv), img_s=speed)
+            seen, clock, at = np.zeros(3), loop.spent, loop.step
+        if loop.step % opts["val_every"] == 0 or loop.done:
+            scores = validate(loop.average, streams, val, {"squeeze": squeeze, "alex": yard})
+            loop.log(event="val", step=loop.step, **scores)
+            loop.restart_clock()
+    loop.save()
+
+
+if __name__ == "__main__":
+    main()

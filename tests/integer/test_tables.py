@@ -1,0 +1,55 @@
+"""The constant tables that encoder and decoder share."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hflow.integer import scales as S
+
+
+def test_latent_tables_are_frequency_tables() -> None:
+    tables = np.array(S.latent_tables())
+    assert tables.shape == (S.SCALES * 2**S.MEAN, 32)
+    assert (tables >= 1).all()
+    assert (tables.sum(1) == 2**S.FREQ_BITS).all()
+
+
+def test_latent_tables_follow_the_mean_and_widen_with_the_scale() -> None:
+    tables = np.array(S.latent_tables()).reshape(S.SCALES, 2**S.MEAN, 32)[..., :31]
+    values, p = np.arange(-15, 16), tables / tables.sum(-1, keepdims=True)
+    mean = (p * values).sum(-1)
+    spread = np.sqrt((p * (values - mean[..., None]) ** 2).sum(-1))
+    assert (np.diff(mean[:20], axis=1) > 0).all()  # towards the next integer; wider ones are cut off at 15
+    assert (np.diff(spread[:, 0]) > 0).all()
+    assert (tables[:, 0] - tables[:, 0, ::-1] <= 1 + (values == 0) * 2**16).all()  # symmetric about a mean of zero
+    assert tables[0, 0, 15] > 0.999 * 2**S.FREQ_BITS  # a latent that is surely zero costs next to nothing
+    assert spread[-1, 0] > 7
+
+
+def test_gelu_is_gelu_in_fixed_point() -> None:
+    got, unit = np.array(S.gelu_table()), 2**S.ACT
+    assert got.shape == (256,)
+    real = np.array([v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in np.arange(-128, 128) / unit])
+    assert np.abs(got / unit - real).max() <= 0.5 / unit
+    assert got[128] == 0
+
+
+def test_squash_is_odd_and_keeps_small_latents_apart() -> None:
+    got = np.array(S.squash_table())
+    assert got.shape == (256,)
+    assert (got[1:] == -got[:0:-1]).all()
+    assert (np.diff(got[1:]) >= 0).all()
+    assert len(set(got[128 - 8 : 128 + 9])) == 17
+    assert np.abs(got).max() <= 127
+
+
+def test_powers_of_two_halve_by_the_octave() -> None:
+    weights, exp2 = np.array(S.attention_table()), np.array(S.exp2_table())
+    assert (weights.shape, weights[0], exp2.shape, exp2[0]) == ((256,), 255, (512,), 2**15)
+    assert (np.diff(weights) <= 0).all()
+    assert (np.diff(exp2) <= 0).all()
+    assert np.abs(weights[: -S.OCTAVE] / 2 - weights[S.OCTAVE :]).max() <= 0.75
+    assert np.abs(exp2[: -(2**S.LOGIT)] / 2 - exp2[2**S.LOGIT :]).max() <= 0.75
+    assert (weights[-1], exp2[-1]) == (0, 1)  # far keys weigh nothing, far symbols still something
