@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hflow.integer import scales as S
 from hflow.integer.twin import QLinear, QTable
 from hflow.nets.config import NetConfig
+from hflow.nets.linear import start_scale
 
 HIDDEN = 96
 WIDE = 128
@@ -31,18 +33,24 @@ class LatentTwin(nn.Module):
         self.rate = QTable(cfg.rates, HIDDEN, S.ACT, 0.0)
         self.up1 = QLinear(9 * cfg.hyper, 4 * HIDDEN, S.ACT, 0.3)
         self.up2 = QLinear(9 * HIDDEN, 4 * HIDDEN, S.ACT)
-        self.slices = nn.ModuleList(SliceTwin(cfg, c) for c in cfg.slices)
+        ends = np.cumsum([0, *cfg.slices])
+        spread = start_scale(cfg.latent)
+        self.slices = nn.ModuleList(
+            SliceTwin(cfg, c, spread[a:b]) for c, a, b in zip(cfg.slices, ends[:-1], ends[1:], strict=True)
+        )
 
 
 class SliceTwin(nn.Module):
     """Parameters of one channel slice."""
 
-    def __init__(self, cfg: NetConfig, channels: int) -> None:
+    def __init__(self, cfg: NetConfig, channels: int, spread: Tensor) -> None:
         super().__init__()
         self.local = QLinear(9 * (HIDDEN + cfg.latent), WIDE, S.ACT, 0.5)
         self.mix = QLinear(WIDE, WIDE, S.ACT)
         self.everywhere = QLinear(WIDE, WIDE, S.ACT)
         self.out = QLinear(WIDE, 2 * channels, S.ACT, 0.3)
+        with torch.no_grad():  # see scale_index: eight indices per unit, index 8 at zero
+            self.out.b[channels:] = ((spread - S.SCALE_MIN) / S.SCALE_STEP - 8) / 8
 
 
 def upscale(ops: Any, x: Any) -> Any:

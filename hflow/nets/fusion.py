@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hflow.nets.blocks import Up, conv, stack
 from hflow.nets.config import NetConfig
-from hflow.nets.linear import BLOCK, basis
+from hflow.nets.linear import BLOCK, basis, lapped
 
 Features = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -33,13 +33,14 @@ class Correction(nn.Module):
         self.rate = nn.Linear(1, w32)
         self.body32, self.up16, self.body16 = stack(w32, n32), Up(w32, w16), stack(w16, n16)
         self.up8, self.up4 = Up(w16, w8), Up(w8, w4)
-        self.linear = nn.ConvTranspose2d(cfg.latent, 3, BLOCK, BLOCK, bias=False)
+        self.linear = nn.ConvTranspose2d(cfg.latent, 3, 2 * BLOCK, BLOCK, BLOCK // 2, bias=False)
         self.base4, self.base8 = conv(48, w4), conv(w4, w8, stride=2)
         with torch.no_grad():
-            self.linear.weight.copy_(basis(cfg.latent) / 2)
+            self.linear.weight.copy_(lapped(basis(cfg.latent) / 2))
 
     def forward(self, y: Tensor, rate: Tensor) -> Features:
-        base = self.linear(y)
+        # A ring of repeated cells, so that the outermost blocks have neighbours to fade into.
+        base = self.linear(F.pad(y, (1, 1, 1, 1), "replicate"))[:, :, BLOCK:-BLOCK, BLOCK:-BLOCK]
         b4 = F.leaky_relu(self.base4(F.pixel_unshuffle(2 * base, 4)), 0.1)
         h = self.inp(0.25 * y) + self.rate(rate[:, None])[:, :, None, None]
         c16 = self.body16(self.up16(F.leaky_relu(self.body32(h), 0.1)))

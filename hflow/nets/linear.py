@@ -36,9 +36,23 @@ def basis(channels: int) -> Tensor:
     return torch.stack(out).float()
 
 
+def lapped(pictures: Tensor, overlap: int = 8) -> Tensor:
+    """Synthesis pictures (channels, 3, 64, 64) that cross-fade with their neighbours over 2 * overlap pixels.
+
+    Each basis picture is mirrored beyond its block and faded out with a squared-cosine window; shifted by a block the
+    windows sum to one, so a flat picture stays flat and block edges do not show.
+    """
+    margin = BLOCK // 2
+    index = torch.arange(-margin, BLOCK + margin)
+    inside = torch.where(index < 0, -1 - index, torch.where(index >= BLOCK, 2 * BLOCK - 1 - index, index))
+    depth = torch.minimum(index + 0.5, BLOCK - 0.5 - index)  # distance from the block's edge, negative outside
+    window = torch.sin(math.pi / 4 * (1 + (depth / overlap).clamp(-1, 1))) ** 2
+    return pictures[:, :, inside][:, :, :, inside] * window[:, None] * window[None]
+
+
 def start_gain(channels: int) -> Tensor:
     """Offsets (channels,) of the log gain: means need less precision than their spread suggests, chroma less."""
-    return torch.tensor([(-1.2 if u + v == 0 else 0.0) - 0.2 * (c > 0) for c, u, v in order(channels)])
+    return torch.tensor([(-0.4 if u + v == 0 else 0.0) - 0.2 * (c > 0) for c, u, v in order(channels)])
 
 
 def start_scale(channels: int) -> Tensor:

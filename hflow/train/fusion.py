@@ -23,7 +23,7 @@ from hflow.nets import predictor as P
 from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid
 from hflow.train.data import Photos, validation
-from hflow.train.joint import JointModel
+from hflow.train.joint import SPEEDS, JointModel
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import EarlyVGG, degrade_pair, load_lpips, lpips_loss
@@ -125,7 +125,7 @@ def main() -> None:
     net = NetConfig.of(source["net"])
     model = JointModel(net).to(dev).requires_grad_(False).eval()
     model.decoder.requires_grad_(True)
-    loop = Loop(cfg, model)
+    loop = Loop(cfg, model, None, SPEEDS)
     model.to(memory_format=torch.channels_last)
     streams = Streams(model, load_predictor(opts["predictor"], net, dev), dev)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)

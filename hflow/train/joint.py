@@ -74,6 +74,10 @@ def targets(cfg: NetConfig, low: float, high: float) -> Tensor:
     return torch.from_numpy(np.geomspace(low, high, cfg.rates)).float()
 
 
+# The linear bases have entries of a few hundredths: a full step would be noise. The rate model has to follow.
+SPEEDS = {"proxy": 2.5, "gain": 4.0, "analysis.linear": 0.1, "decoder.correction.linear": 0.1}
+
+
 def steer(step: int) -> float:
     """Step size of the rate controller: off until the rate model means something, then coarse, then fine."""
     return 0.0 if step < 400 else 0.01 if step < 1500 else 0.004
@@ -117,7 +121,7 @@ def main() -> None:
     dev = cfg.device
     model = JointModel(net).to(dev)
     extra = {"log_lambda": torch.linspace(3.2, 1.2, net.rates)}
-    loop = Loop(cfg, model, extra, fast=model.proxy)
+    loop = Loop(cfg, model, extra, SPEEDS)
     if opts["channels_last"]:
         model.to(memory_format=torch.channels_last)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)

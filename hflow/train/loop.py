@@ -79,20 +79,25 @@ class Loop(Generic[M]):
     """Time-based cosine schedule, gradient clipping, EMA, checkpoints; the clock goes on over resumes."""
 
     def __init__(
-        self, cfg: RunConfig, model: M, extra: dict[str, Any] | None = None, fast: nn.Module | None = None
+        self, cfg: RunConfig, model: M, extra: dict[str, Any] | None = None, speeds: dict[str, float] | None = None
     ) -> None:
-        """`fast`: a part of the model that learns at 2.5 times the rate."""
+        """`speeds`: learning rates of parts, by prefix of the parameter's name, relative to the rest."""
         self.cfg, self.model = cfg, model
         self.folder = Path(cfg.out)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.params = [p for p in model.parameters() if p.requires_grad]
-        quick = {id(p) for p in fast.parameters()} if fast else set()
-        groups = [
-            {"params": [p for p in self.params if id(p) not in quick], "scale": 1.0},
-            {"params": [p for p in self.params if id(p) in quick], "scale": 2.5},
-        ]
+        speeds = speeds or {}
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, p in model.named_parameters():
+            if p.requires_grad:
+                scale = next((v for k, v in speeds.items() if name.startswith(k)), 1.0)
+                groups.setdefault(scale, []).append(p)
         self.opt = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=cfg.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+            [{"params": ps, "scale": k} for k, ps in groups.items()],
+            lr=cfg.lr,
+            betas=(0.9, 0.98),
+            weight_decay=0.0,
+            fused=True,
         )
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.extra: dict[str, Any] = extra if extra is not None else {}
@@ -102,7 +107,8 @@ class Loop(Generic[M]):
             state = torch.load(path, map_location=cfg.device, weights_only=True)
             model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
-            self.opt.load_state_dict(state["opt"])
+            if "opt" in state:
+                self.opt.load_state_dict(state["opt"])
             self.extra.update(state["extra"])
             self.step, self.spent = state["step"], state["spent"]
             self.log(event="resume", step=self.step, minutes=self.spent / 60)

@@ -49,12 +49,11 @@ def masked(tokens: Tensor, known: Tensor, m: Tensor, v: int) -> Tensor:
 
 
 def nats(lg: Tensor, tokens: Tensor, m: Tensor) -> Tensor:
-    """Cross-entropy (B, H, W), mean over the sub-quantizers in use; logits in 1/32 octaves."""
-    b, h, w, n, v = lg.shape
+    """Cross-entropy (...) of logits (..., M, V) in 1/32 octaves, tokens (..., M), mean over the first m (...)."""
     x = lg * (math.log(2) / 2**S.LOGIT)
-    ce = F.cross_entropy(x.reshape(-1, v), tokens.reshape(-1), reduction="none").view(b, h, w, n)
-    used = torch.arange(n, device=tokens.device) < m[:, None]
-    return (ce * used[:, None, None]).sum(-1) / m[:, None, None]
+    ce = F.cross_entropy(x.flatten(0, -2), tokens.flatten(), reduction="none").view(tokens.shape)
+    used = torch.arange(tokens.shape[-1], device=tokens.device) < m[..., None]
+    return (ce * used).sum(-1) / m
 
 
 @torch.no_grad()
@@ -69,7 +68,9 @@ def validate(model: Any, ops: Any, data: dict[str, Tensor], v: int, rates: int, 
     stage, out, total = torch.from_numpy(stage_grid(h, w)).to(device), {}, 0.0
     for s in range(1, 6):
         known = (stage < s).expand(b, h, w)
-        ce = nats(P.logits(ops, t, model, masked(tokens, known, m, v), ctx), tokens, m)[:, stage == s] / math.log(2)
+        ce = nats(P.logits(ops, t, model, masked(tokens, known, m, v), ctx), tokens, m[:, None, None].expand(b, h, w))[
+            :, stage == s
+        ] / math.log(2)
         out[f"stage{s}"] = float(ce.mean())
         total += float(ce.sum())
     out["bits"] = total / (b * h * w)
@@ -104,10 +105,12 @@ def main() -> None:
         known, weight, m = (x.to(cfg.device) for x in draw(cfg.batch, n, n, rng))
         anchor = torch.where(level < 0, net.rates, anchors(level, net.rates))
         y = y * (level >= 0)[:, None, None, None]
-        lg = P.logits(ops, t, model, masked(tokens, known, m, v), P.context(ops, t, model, y, anchor))
-        ce = nats(lg, tokens, m)
-        loop.update((ce * weight).sum() / weight.sum())
-        full = (weight == 1).float()
+        ask = torch.nonzero(weight.flatten() > 0).flatten()
+        lg = P.logits(ops, t, model, masked(tokens, known, m, v), P.context(ops, t, model, y, anchor), ask)
+        ce = nats(lg, tokens.flatten(0, 2)[ask], m[:, None, None].expand(tokens.shape[:3]).flatten()[ask])
+        part = weight.flatten()[ask]
+        loop.update((ce * part).sum() / part.sum())
+        full = (part == 1).float()
         seen += float((ce * full).sum().detach() / full.sum() / math.log(2)), 1
         if loop.step % 50 == 0:
             loop.log(

@@ -37,6 +37,13 @@ def test_a_layer_that_could_overflow_is_refused() -> None:
         export(filled(8, 0.0, bias=-1e5))
 
 
+@pytest.mark.xfail(strict=True, reason="a weight that is no number is cast to 0")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+def test_a_run_that_diverged_is_not_exported() -> None:
+    with pytest.raises(ValueError):
+        export(filled(8, float("nan")))
+
+
 def test_the_bound_is_over_channels_and_both_signs() -> None:
     w = np.array([[1, -2, 3], [-127, 127, -127]], dtype=np.int8)
     assert bound(w, np.array([10**6, -7], dtype=np.int32)) == 10**6 + 6 * 128

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from hflow.integer import scales as S
 
@@ -53,3 +57,16 @@ def test_powers_of_two_halve_by_the_octave() -> None:
     assert np.abs(weights[: -S.OCTAVE] / 2 - weights[S.OCTAVE :]).max() <= 0.75
     assert np.abs(exp2[: -(2**S.LOGIT)] / 2 - exp2[2**S.LOGIT :]).max() <= 0.75
     assert (weights[-1], exp2[-1]) == (0, 1)  # far keys weigh nothing, far symbols still something
+
+
+@pytest.mark.parametrize("name", ["GELU", "SQUASH", "WEIGHT", "EXP2", "LATENT"])
+def test_tables_are_those_of_the_specification(name: str) -> None:
+    """Every entry: a decoder written from the document alone must read our files."""
+    text = (Path(__file__).parents[2] / "formats" / "integer.md").read_text("utf-8")
+    found = re.search(rf"^\| {name} \|.*\| `([0-9a-f]{{64}})` \|$", text, re.M)
+    assert found
+    table = {
+        "GELU": S.gelu_table, "SQUASH": S.squash_table, "WEIGHT": S.attention_table, "EXP2": S.exp2_table,
+        "LATENT": S.latent_tables,
+    }[name]()  # fmt: skip
+    assert hashlib.sha256(np.array(table, dtype="<i4").tobytes()).hexdigest() == found[1]
