@@ -2,7 +2,7 @@
 
     python -m hflow.train.fusion CONFIG.toml init=runs/joint/last.pt recipe.predictor=runs/predictor/last.pt
 
-Only the decoder is trained. Half of the samples have no tokens; a few have no continuous stream or alpha = 0.
+Only the decoder is trained. Two thirds of the samples have no tokens; a few have no continuous stream or alpha = 0.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Streams:
 def draw(n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[str], Tensor]:
     """Random (level, m, mask labels, alpha) of a batch."""
     level = (LEVELS * rng.random(n) ** 0.7).astype(int).clip(0, LEVELS - 1)
-    m = rng.choice(5, size=n, p=[0.5, 0.22, 0.15, 0.06, 0.07])
+    m = rng.choice(5, size=n, p=[0.66, 0.14, 0.1, 0.04, 0.06])
     masks = [MASKS[k] for k in rng.choice(len(MASKS), size=n, p=[0.05, 0.1, 0.2, 0.25, 0.2, 0.2])]
     alone = (m > 0) & (rng.random(n) < 0.12)
     level = np.where(alone & (rng.random(n) < 0.5), -1, level)

@@ -146,11 +146,15 @@ def test_progress_goes_from_start_to_end() -> None:
 
 
 def rungs(tiny: Model) -> tuple[Coder, list[int]]:
-    """A picture's coder with a ladder that fits it, and the rungs' sizes at a middle rate level."""
+    """A picture's coder with a ladder that fits it, and the sizes up to which its rungs go.
+
+    Each goes up to a middle rate level, and to where the next one has room for a low one.
+    """
     image = picture(96, 64)
     coder = Coder(tiny, Geometry(96, 64), pixels.trunk(tiny, image))
     tokens = [(0, "none"), (1, "1_4"), (2, "all")]
-    sizes = [coder.code(40, m, mask).size for m, mask in tokens]
+    middle, low = ([coder.code(level, *k).size for k in tokens] for level in (40, 5))
+    sizes = [*(max(a, b + 4) for a, b in zip(middle[:2], low[1:], strict=True)), middle[2]]
     ladder = [{"bpp": bpp_of(n, 96, 64), "m": m, "mask": k} for n, (m, k) in zip(sizes, tokens, strict=True)]
     return Coder(replace(tiny, ladder=tuple(ladder)), coder.geo, coder.found), sizes
 
@@ -162,7 +166,7 @@ def test_the_ladder_says_which_tokens_are_sent(tiny: Model) -> None:
     for budget in (sizes[0] - 9, sizes[0] - 1, sizes[0] + 2, sizes[1] - 1, sizes[1] + 2, sizes[2] - 1):
         choice = choose(coder, bpp_of(budget + 0.5, 96, 64))
         assert choice.level is not None
-        assert 0.85 * budget <= choice.size <= budget
+        assert 0.8 * budget <= choice.size <= budget
         used.append((choice.m, choice.mask, choice.level))
     assert [u[:2] for u in used] == [(0, "none")] * 2 + [(1, "1_4")] * 2 + [(2, "all")] * 2
     assert all(low[2] < high[2] for low, high in zip(used[::2], used[1::2], strict=True))
