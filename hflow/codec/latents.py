@@ -12,7 +12,7 @@ from hflow.entropy import Decoder, Encoder, decode_latents, encode_latents
 from hflow.errors import FormatError
 from hflow.integer import scales as S
 from hflow.nets import continuous as C
-from hflow.nets.bundle import Model
+from hflow.nets.bundle import Model, exact
 
 TABLES = np.array(S.latent_tables(), dtype=np.int64)
 LOG2 = np.log2(2.0**S.FREQ_BITS / TABLES)
@@ -65,6 +65,7 @@ class _Reader(_Coder):
 
 
 @torch.inference_mode()
+@exact
 def _run(
     model: Model, geo: Geometry, level: int, coder: _Coder, z: np.ndarray | None, y: np.ndarray | None
 ) -> np.ndarray:

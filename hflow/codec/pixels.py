@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hflow.codec.geometry import CELL, LEVELS, Geometry
 from hflow.nets.analysis import quantize
-from hflow.nets.bundle import Model
+from hflow.nets.bundle import Model, exact
 from hflow.nets.fusion import Features
 from hflow.nets.grids import sent_grid
 
@@ -45,6 +45,7 @@ def _scaled(s: slice, k: int) -> slice:
 
 
 @torch.inference_mode()
+@exact
 def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
     """Picture (H, W, 3) uint8, edges repeated up to whole cells, to h16 (1, C16, 2h, 2w) and linear y (1, C, h, w)."""
     geo = Geometry(rgb.shape[1], rgb.shape[0])
@@ -71,6 +72,7 @@ def rate_tensor(model: Model, level: int | None) -> Tensor:
 
 
 @torch.inference_mode()
+@exact
 def continuous_features(model: Model, y: np.ndarray, level: int) -> Features:
     """Latent integers (h, w, C) to the correction network's features."""
     rate = rate_tensor(model, level)
@@ -79,6 +81,7 @@ def continuous_features(model: Model, y: np.ndarray, level: int) -> Features:
 
 
 @torch.inference_mode()
+@exact
 def synthesize(
     model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, tokens: np.ndarray | None, mask: str,
     fidelity: float = 1.0, progress: Progress = None,
@@ -110,6 +113,7 @@ def synthesize(
 
 
 @torch.inference_mode()
+@exact
 def latents(model: Model, found: tuple[Tensor, Tensor], level: int) -> tuple[np.ndarray, np.ndarray]:
     """What `trunk` found to integers: z (zh, zw, Cz) and y (h, w, C)."""
     rate = rate_tensor(model, level)
@@ -121,6 +125,7 @@ def latents(model: Model, found: tuple[Tensor, Tensor], level: int) -> tuple[np.
 
 
 @torch.inference_mode()
+@exact
 def token_indices(model: Model, found: tuple[Tensor, Tensor], y: np.ndarray | None, level: int | None) -> np.ndarray:
     """Trunk features and the continuous stream to all token indices (2h, 2w, m_max)."""
     h16 = found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +34,7 @@ class Choice:
     def size(self) -> int:
         """Bytes of the whole file."""
         parts = ([self.continuous] if self.level is not None else []) + list(self.chunks)
-        return 16 + sum(len(p) + (1 if len(p) < 128 else 2 if len(p) < 16384 else 3) for p in parts)
+        return 16 + sum(len(p) + max(1, -(-len(p).bit_length() // 7)) for p in parts)
 
 
 @dataclass
@@ -135,10 +136,10 @@ def choose(coder: Coder, bpp: float) -> Choice:
     smallest = min((bare, coder.code(None, 1, "none")), key=lambda c: c.size)
     if smallest.size <= budget:
         return smallest
-    pixels_n = geo.width * geo.height
+    least = math.ceil(8e6 * smallest.size / (geo.width * geo.height)) / 1e6  # rounded up: this much is enough
     raise TargetError(
         f"{bpp:g} bpp is {budget} bytes for {geo.width}x{geo.height} pixels; "
-        f"the smallest file is {smallest.size} bytes ({8 * smallest.size / pixels_n:.4g} bpp)"
+        f"the smallest file is {smallest.size} bytes ({least:.6f} bpp)"
     )
 
 

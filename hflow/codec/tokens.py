@@ -15,13 +15,14 @@ from hflow.integer import scales as S
 from hflow.masks import STAGES
 from hflow.nets import continuous as C
 from hflow.nets import predictor as P
-from hflow.nets.bundle import Model
+from hflow.nets.bundle import Model, exact
 from hflow.nets.grids import sent_grid, stage_grid
 
 Code = Callable[[int, np.ndarray | None, np.ndarray], np.ndarray]
 
 
 @torch.inference_mode()
+@exact
 def _run(
     model: Model,
     geo: Geometry,

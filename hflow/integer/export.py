@@ -26,6 +26,8 @@ def export(module: nn.Module) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     bounds: dict[str, int] = {}
     for name, part in module.named_modules():
         if isinstance(part, QLinear):
+            if not all(torch.isfinite(p).all() for p in part.parameters()):
+                raise ValueError(f"{name}: parameters are not finite, the run diverged")
             weight = part.weight.cpu().numpy().astype(np.int8)
             bias = part.bias.cpu().numpy().astype(np.int32)
             # Rounding and the scale index add at most two units to a sum.
@@ -35,5 +37,7 @@ def export(module: nn.Module) -> tuple[dict[str, np.ndarray], dict[str, int]]:
             flat[f"{name}.weight"], flat[f"{name}.bias"] = weight, bias
             flat[f"{name}.acc_bits"] = np.array(part.acc_bits, dtype=np.int32)
         elif isinstance(part, QTable):
+            if not torch.isfinite(part.t).all():
+                raise ValueError(f"{name}: parameters are not finite, the run diverged")
             flat[f"{name}.rows"] = part.rows.cpu().numpy().astype(np.int16)
     return flat, bounds

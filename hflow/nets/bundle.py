@@ -6,12 +6,14 @@ File: `bundle.json` (name, number, sha256 of the weights, sizes, ladder, card) a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -21,12 +23,20 @@ from torch import Tensor, nn
 
 from hflow import bundles
 from hflow.errors import BundleError, InputError
+from hflow.integer.export import bound
 from hflow.integer.fast import TorchOps
 from hflow.integer.params import tree
+from hflow.integer.scales import ACC_LIMIT
+from hflow.integer.twin import QLinear, QTable
 from hflow.nets.analysis import Analysis, Gain, HyperAnalysis, TokenHead
 from hflow.nets.config import NetConfig
+from hflow.nets.continuous import LatentTwin
 from hflow.nets.fusion import FusionDecoder
+from hflow.nets.predictor import PredictorConfig, PredictorTwin
 from hflow.nets.tokenizer import ProductQuantizer
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class FloatNets(nn.Module):
@@ -73,6 +83,39 @@ def restore(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
     return out
 
 
+def exact(function: Callable[P, R]) -> Callable[P, R]:
+    """Runs a function outside any torch.autocast of the caller: integers in bf16 would not be integers."""
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return function(*args, **kwargs)
+
+    return inner
+
+
+def predictor_size(arrays: dict[str, np.ndarray]) -> PredictorConfig:
+    """The predictor's sizes, read off its parameters. KeyError if they are not there."""
+    hidden, width = arrays["blocks.0.up.weight"].shape
+    blocks = len({k.split(".")[1] for k in arrays if k.startswith("blocks.")})
+    return PredictorConfig(width, int(arrays["blocks.0.bias.rows"].shape[1]), blocks, hidden)
+
+
+def check_integers(arrays: dict[str, np.ndarray], twin: Callable[[], nn.Module]) -> None:
+    """KeyError or ValueError unless every parameter of the twin is there, in its shape and within the proven bound."""
+    with torch.device("meta"):
+        parts = list(twin().named_modules())
+    for name, part in parts:
+        if isinstance(part, QLinear):
+            weight, bias, bits = (arrays[f"{name}.{k}"] for k in ("weight", "bias", "acc_bits"))
+            if weight.shape != tuple(part.w.shape) or bias.shape != tuple(part.b.shape) or int(bits) != part.acc_bits:
+                raise ValueError(f"{name} has another shape")
+            if bound(weight, bias) + 2 ** (int(bits) + 1) >= ACC_LIMIT:
+                raise ValueError(f"sums of {name} could reach 2^24")
+        elif isinstance(part, QTable) and arrays[f"{name}.rows"].shape != tuple(part.t.shape):
+            raise ValueError(f"{name} has another shape")
+
+
 def split(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The entries below `prefix.`, with the prefix cut off."""
     return {k[len(prefix) + 1 :]: v for k, v in arrays.items() if k.startswith(prefix + ".")}
@@ -97,6 +140,9 @@ def _load(path: Path, device: str, ops: Any) -> Model:
         name, number, ladder = str(about["name"]), int(about["number"]), tuple(about["ladder"])
         arrays = load_arrays(raw)
         cfg = NetConfig.of(about["net"])
+        size = predictor_size(split(arrays, "int.predictor"))
+        check_integers(split(arrays, "int.latent"), lambda: LatentTwin(cfg))
+        check_integers(split(arrays, "int.predictor"), lambda: PredictorTwin(cfg, size))
         nets = FloatNets(cfg)
         nets.load_state_dict({"pq.counts": nets.pq.counts, **restore(split(arrays, "float"))})
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:

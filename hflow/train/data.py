@@ -52,8 +52,9 @@ class Photos:
             im = self.images[k]
             h, w = im.shape[1:]
             side = min(h, w)
-            s = size if rng.random() < 0.5 else int(rng.integers(size, side + 1))
-            s = min(s, side)
+            s = min(size, side)
+            if rng.random() < 0.5:
+                s = int(rng.integers(s, side + 1))
             t, left = rng.integers(h - s + 1), rng.integers(w - s + 1)
             crop = im[:, t : t + s, left : left + s].float() / 255
             if s != size:

@@ -148,8 +148,9 @@ class Loop(Generic[M]):
         self.opt.zero_grad(set_to_none=True)
         if torch.isfinite(loss):
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.params, 1.0)
-            self.opt.step()
+            norm = torch.nn.utils.clip_grad_norm_(self.params, 1.0)
+            if torch.isfinite(norm):
+                self.opt.step()
         self.step += 1
         decay = min(self.cfg.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():

@@ -68,7 +68,6 @@ def test_an_impossible_target_says_what_is_possible(width: int, height: int) -> 
         assert float(found[2]) == pytest.approx(bpp_of(int(found[1]), width, height), rel=1e-3)
 
 
-@pytest.mark.xfail(strict=True, reason="the smallest bpp is rounded to four digits, and for some sizes down")
 @pytest.mark.usefixtures("tiny_models")
 def test_the_bpp_that_is_named_as_possible_is() -> None:
     for width, height in SIZES:
@@ -192,7 +191,6 @@ def test_choice_knows_its_size() -> None:
     assert FIXED == SMALLEST + 2
 
 
-@pytest.mark.xfail(strict=True, reason="a length above 2 MiB takes four bytes, size counts three")
 def test_choice_knows_the_size_of_very_large_files(tiny: Model) -> None:
     choice = Choice(3, 0, "none", np.zeros((1, 1, tiny.cfg.latent), int), bytes(2**21))
     assert choice.size == len(pack(tiny, Geometry(9, 9), choice))

@@ -123,14 +123,12 @@ def test_same_bytes_from_the_reference(tiny_models: Path, files: list[tuple[byte
     assert pack(reference, coder.geo, coder.code(63, 3, "1_4")) == files[0][0]
 
 
-@pytest.mark.xfail(strict=True, reason="the integer networks run in bf16 inside a caller's torch.autocast")
 def test_same_indices_under_autocast(tiny: Model, files: list[tuple[bytes, Choice]]) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for data, choice in files:
             assert_held(indices(tiny, parse(data)), choice)
 
 
-@pytest.mark.xfail(strict=True, reason="a file encoded inside a caller's torch.autocast is lost")
 def test_what_is_encoded_under_autocast_can_be_decoded(tiny: Model) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         data = hflow.encode(picture(70, 50), 1)
@@ -163,6 +161,37 @@ def load_reference(model: Model) -> Model:
     from hflow import bundles
 
     return load(bundles.find(model.number), "cpu", NumpyOps())
+
+
+def test_latents_are_visited_as_specified(tiny: Model) -> None:
+    """formats/decoding.md, 3.4: by slice, first where row + column is even; parameters see what came before, only."""
+    ops, t, cfg, h, w = tiny.ops, C.tables(tiny.ops), tiny.cfg, 4, 5
+    rng = np.random.default_rng(0)
+    hyper = ops.const(rng.integers(-99, 99, (1, h, w, C.HIDDEN)))
+    offsets, even = np.cumsum([0, *cfg.slices]), np.indices((h, w)).sum(0) % 2 == 0
+
+    def visit(y: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        seen = []
+
+        def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
+            seen.append((s, mask > 0, np.concatenate([ops.numpy(mean), ops.numpy(scale)], -1)))
+            return ops.const(y[None, ..., offsets[s] : offsets[s + 1]])
+
+        slices = list(C.walk(ops, t, tiny.latent, hyper, cfg.slices, fill))
+        assert (ops.numpy(ops.cat(slices))[0] == y).all()
+        return seen
+
+    y = rng.integers(-9, 10, (h, w, cfg.latent))
+    calls = visit(y)
+    assert [s for s, _, _ in calls] == [s for s in range(len(cfg.slices)) for _ in range(2)]
+    for k, (_, mask, _) in enumerate(calls):
+        assert (mask == (even if k % 2 == 0 else ~even)).all()
+    for at in range(len(calls)):  # other values at one visit: parameters are others after it, and the same up to it
+        s, mask, _ = calls[at]
+        other = y.copy()
+        other[mask, offsets[s] : offsets[s + 1]] += 40
+        same = [np.array_equal(a[2], b[2]) for a, b in zip(calls, visit(other), strict=True)]
+        assert same == [True] * (at + 1) + [False] * (len(calls) - at - 1)
 
 
 def test_a_higher_rate_level_is_a_finer_latent(coder: Coder) -> None:

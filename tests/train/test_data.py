@@ -105,7 +105,6 @@ def test_all_of_a_picture_that_is_just_as_large(shard: Shard, tmp_path: Path) ->
         assert (x == want).all() or (x == want.flip(-1)).all()
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="half the draws ask for a side between size and less")
 def test_a_picture_smaller_than_the_crop_is_scaled_up(shard: Shard, tmp_path: Path) -> None:
     shard("open-0.tar", [plain(51, 40, 90)])
     x = Photos(tmp_path / "data").batch(20, 48, np.random.default_rng(0))
