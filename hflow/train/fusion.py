@@ -96,9 +96,10 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
     for name, (lv, m, mask, alpha) in settings.items():
         stats = np.zeros(1 + len(nets))
         for x in val.split(8):
-            b = len(x)
-            y, planes = streams.planes(x, torch.full((b,), lv), torch.full((b,), m), [mask] * b)
-            rate = torch.full((b,), lv / (LEVELS - 1))
+            b, dev = len(x), x.device
+            level, use = (torch.full((b,), k, device=dev) for k in (lv, m))
+            y, planes = streams.planes(x, level, use, [mask] * b)
+            rate = level / (LEVELS - 1)
             with torch.autocast(x.device.type, dtype=torch.bfloat16):
                 o = model.decoder(planes, model.decoder.correction(y, rate), alpha).float().clamp(0, 1)
             psnr = -10 * torch.log10((x - o).square().mean((1, 2, 3)))
