@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from hflow import masks
 from hflow.codec import latents, pixels, tokens
 from hflow.codec.geometry import LEVELS, Geometry
 from hflow.container import MaskSchedule
@@ -77,13 +78,7 @@ class Coder:
         """The best choice with these tokens in at most `budget` bytes, None if there is none."""
         share = 0.0  # bytes of the index chunks, known after the first try
         if m:
-            guess = (
-                0.6
-                * m
-                * self.geo.th
-                * self.geo.tw
-                * {"all": 1, "1_2": 0.5, "1_4": 0.25, "1_9": 0.11, "1_16": 0.06}.get(mask, 0)
-            )
+            guess = 0.6 * m * masks.count(self.geo.th, self.geo.tw, mask)
             share = min(guess, 0.5 * budget)
         best: Choice | None = None
         level: int | None = LEVELS

@@ -11,7 +11,6 @@ import torch
 from hflow.codec.geometry import Geometry, anchor
 from hflow.entropy import Decoder, Encoder
 from hflow.errors import FormatError
-from hflow.integer import scales as S
 from hflow.masks import STAGES
 from hflow.nets import continuous as C
 from hflow.nets import predictor as P
@@ -101,8 +100,3 @@ def read(
         return flat.reshape(freq.shape[:2])
 
     return _run(model, geo, level, y, m, mask, code, None)
-
-
-def ideal_bits(freq: np.ndarray, given: np.ndarray) -> float:
-    """Information in indices (n, m) under frequencies (n, m, V)."""
-    return float((S.FREQ_BITS - np.log2(np.take_along_axis(freq, given[..., None], -1))).sum())

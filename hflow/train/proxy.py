@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hflow.nets.analysis import HyperAnalysis, quantize
 from hflow.nets.blocks import conv
 from hflow.nets.config import NetConfig
+from hflow.nets.continuous import checkerboard
 from hflow.nets.linear import start_scale
 
 
@@ -24,12 +25,6 @@ def logistic_bits(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     # Both terms on the side where the sigmoid is small, so that far tails keep their precision.
     p = torch.sigmoid((0.5 - d) * inv) - torch.sigmoid((-0.5 - d) * inv)
     return -torch.log2(p.clamp_min(1e-6))
-
-
-def checkerboard(h: int, w: int, device: torch.device | str = "cpu") -> Tensor:
-    """(h, w) bool, true where row + column is even: the first pass."""
-    r, c = torch.arange(h, device=device), torch.arange(w, device=device)
-    return (r[:, None] + c[None, :]) % 2 == 0
 
 
 class RateProxy(nn.Module):
@@ -74,7 +69,7 @@ class RateProxy(nn.Module):
         z_true = logistic_bits(z.detach().round(), z_mean, z_scale).sum((1, 2, 3))
         h, w = y.shape[2:]
         hyper = F.leaky_relu(self.synthesis(zq)[:, :, :h, :w] + self.rate[anchor][:, :, None, None], 0.1)
-        first = checkerboard(h, w, y.device)
+        first = torch.from_numpy(checkerboard(h, w) > 0).to(y.device)
         known = torch.zeros_like(hard)
         soft = z_bits
         true = z_true
