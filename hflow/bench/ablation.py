@@ -1,6 +1,6 @@
 """What each part contributes, on a folder of pictures, as a Markdown table.
 
-    python -m hflow.bench.ablation FOLDER [--level 44] [--metrics DIR] [-o docs/ablation.md]
+    hflow bench ablation FOLDER [--level 44] [--metrics DIR] [-o docs/ablation.md]
 
 Index bits: the information of real frequencies, M = 1, every token sent. "Without the continuous latent" runs the same
 network in the mode that files without a continuous stream use, which it was trained for.
@@ -8,16 +8,14 @@ network in the mode that files without a continuous stream use, which it was tra
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from hflow import bundles
 from hflow.bench.measure import lpips, pictures, psnr, read
 from hflow.codec import pixels, tokens
 from hflow.codec.geometry import Geometry
-from hflow.nets.bundle import Model, load
+from hflow.nets.bundle import Model
 from hflow.nets.grids import sent_grid
 
 
@@ -54,6 +52,13 @@ def marginal(columns: list[np.ndarray], v: int) -> float:
 
 
 def report(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
+    """The whole Markdown page."""
+    head = f"Bundle {model.name} ({model.digest.hex()[:8]}), {len(pictures(folder))} pictures of `{folder.name}`, from"
+    command = f"`hflow bench ablation {folder.name} --level {level}`."
+    return f"# Ablation\n\n{head} {command}\n\n" + tables(model, folder, level, metrics)
+
+
+def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
     """The Markdown tables."""
     items = [Picture(model, path, level) for path in pictures(folder)]
     distance = lpips(metrics)
@@ -91,25 +96,3 @@ def report(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
     lines += ["", "| sub-quantizer | codewords in use | perplexity |", "|---|---|---|"]
     lines += [f"| {k + 1} | {100 * u:.0f} % | {x:.0f} |" for k, (u, x) in enumerate(zip(used, perplexity, strict=True))]
     return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("folder", type=Path)
-    ap.add_argument("--level", type=int, default=44, help="rate level of the continuous stream, 0 to 63")
-    ap.add_argument("--metrics", type=Path)
-    ap.add_argument("-o", "--out", type=Path)
-    args = ap.parse_args()
-    model = load(bundles.default())
-    text = (
-        f"# Ablation\n\nBundle {model.name} ({model.digest.hex()[:8]}), {len(pictures(args.folder))} pictures of "
-        f"`{args.folder.name}`, from `python -m hflow.bench.ablation {args.folder.name} --level {args.level}`.\n\n"
-        + report(model, args.folder, args.level, args.metrics)
-    )
-    print(text)
-    if args.out:
-        args.out.write_text(text)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,41 +1,33 @@
 """Which token settings are worth their bits: the same size spent with and without tokens. The bundle's ladder follows.
 
-    python -m hflow.bench.ladder FOLDER --bpp 0.012 0.03 0.06 [--metrics DIR] [--limit N]
+    hflow bench ladder FOLDER --bpp 0.012 0.03 0.06 [--metrics DIR] [--limit N]
 
 Use pictures that are neither trained nor evaluated on.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from hflow import bundles
-from hflow.bench.measure import lpips, pictures, psnr, read
+from hflow.bench.measure import lpips, psnr, read
 from hflow.codec import pixels
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder
-from hflow.nets.bundle import load
+from hflow.nets.bundle import Model
 
 SETTINGS = ((0, "none"), (1, "none"), (1, "1_16"), (1, "1_4"), (1, "1_2"), (1, "all"), (2, "1_4"), (2, "all"))
 
 
-def main() -> None:
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("folder", type=Path)
-    ap.add_argument("--bpp", type=float, nargs="+", default=[0.012, 0.03, 0.06])
-    ap.add_argument("--metrics", type=Path)
-    ap.add_argument("--limit", type=int, default=12, help="use the first N pictures")
-    args = ap.parse_args()
-    model, distance = load(bundles.default()), lpips(args.metrics)
+def table(model: Model, paths: list[Path], bpps: list[float], metrics: Path | None) -> Table:
+    """Means of each token setting at each target, over the pictures on which it fits."""
+    distance = lpips(metrics)
     table = Table("bpp", "M", "mask", "pictures", "mean bpp", "rate level", "PSNR dB", "LPIPS-Alex")
-    for bpp in args.bpp:
+    for bpp in bpps:
         rows: dict[tuple[int, str], list[tuple[float, ...]]] = {s: [] for s in SETTINGS}
-        for path in pictures(args.folder)[: args.limit]:
+        for path in paths:
             rgb = read(path)
             geo = Geometry(rgb.shape[1], rgb.shape[0])
             coder = Coder(model, geo, pixels.trunk(model, rgb))
@@ -52,8 +44,4 @@ def main() -> None:
                 table.add_row(
                     f"{bpp:g}", str(m), mask, str(len(found)), f"{a:.4f}", f"{b:.1f}", f"{c4:.2f}", f"{d:.4f}"
                 )
-    Console(width=110).print(table)
-
-
-if __name__ == "__main__":
-    main()
+    return table

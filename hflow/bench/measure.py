@@ -1,4 +1,4 @@
-"""PSNR and, where the perceptual networks are at hand, LPIPS of decoded pictures."""
+"""PSNR, MS-SSIM and, where the perceptual networks are at hand, LPIPS of decoded pictures."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hflow.errors import InputError
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+Distance = Callable[[np.ndarray, np.ndarray], float]
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name. FileNotFoundError if there are none."""
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    """The images of a folder, sorted by name. InputError if there are none."""
+    try:
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror or error}") from error
     if not found:
-        raise FileNotFoundError(f"no images in {folder}")
+        raise InputError(f"{folder}: no images in this folder")
     return found
 
 
 def read(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8."""
-    return np.asarray(Image.open(path).convert("RGB"))
+    """(H, W, 3) uint8. InputError if it cannot be read."""
+    try:
+        return np.asarray(Image.open(path).convert("RGB"))
+    except OSError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -38,23 +47,57 @@ def load_lpips(metrics: str | Path, net: str) -> Any:
     path = Path(metrics) / "perceptual.py"
     spec = importlib.util.spec_from_file_location("hflow_perceptual", path)
     if spec is None or spec.loader is None or not path.exists():
-        raise FileNotFoundError(f"{path}: no perceptual networks there")
+        raise InputError(f"{path}: no perceptual networks there")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.LPIPS(net)
 
 
-def lpips(metrics: Path | None, net: str = "alex") -> Callable[[np.ndarray, np.ndarray], float] | None:
+def lpips(metrics: Path | None, net: str = "alex") -> Distance | None:
     """LPIPS v0.1 with the backbone `net`, from a folder with perceptual.py and its weights; None without one."""
     if metrics is None:
         return None
     model = load_lpips(metrics, net)
 
-    def tensor(a: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(a.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
-
     def distance(a: np.ndarray, b: np.ndarray) -> float:
         with torch.inference_mode():
-            return float(model(tensor(a), tensor(b)))
+            return float(model(*((2 * x - 1) for x in _tensors(a, b))))
 
     return distance
+
+
+def ms_ssim() -> Distance | None:
+    """Multi-scale SSIM (Wang et al., Asilomar 2003) of RGB; None where pytorch-msssim is not installed."""
+    if importlib.util.find_spec("pytorch_msssim") is None:
+        return None
+    from pytorch_msssim import ms_ssim as measure
+
+    def similarity(a: np.ndarray, b: np.ndarray) -> float:
+        if min(a.shape[:2]) <= 160:  # five scales of an 11-pixel window
+            return float("nan")
+        with torch.inference_mode():
+            return float(measure(*_tensors(a, b), data_range=1.0))
+
+    return similarity
+
+
+def _tensors(*pictures: np.ndarray) -> list[torch.Tensor]:
+    """(H, W, 3) uint8 to (1, 3, H, W) in [0, 1]."""
+    return [torch.from_numpy(x.astype(np.float32) / 255).permute(2, 0, 1)[None] for x in pictures]
+
+
+class Metrics:
+    """Everything that is measured, by name: psnr in dB, ms_ssim, lpips_alex (each where it is at hand)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        every = {"psnr": psnr, "ms_ssim": ms_ssim(), "lpips_alex": lpips(folder)}
+        self.measures: dict[str, Distance] = {k: f for k, f in every.items() if f is not None}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.measures)
+
+    def __call__(self, original: np.ndarray, decoded: np.ndarray) -> dict[str, float | None]:
+        """None for what cannot be measured on pictures this small, or is infinite."""
+        found = {k: f(original, decoded) for k, f in self.measures.items()}
+        return {k: v if np.isfinite(v) else None for k, v in found.items()}

@@ -1,87 +1,150 @@
-"""Rate and distortion of real files on a folder of pictures.
+"""Rate and distortion of real files on a folder of pictures, for hflow and for codecs in daily use, in one run.
 
-    python -m hflow.bench.quality FOLDER --bpp 0.012 0.03 0.06 [--metrics DIR] [--json OUT.json]
-
-Every picture is encoded to bytes and decoded from them; bpp is 8 x bytes / pixels.
+Every picture is encoded to bytes and decoded from them; bpp is 8 x bytes / pixels. A peer gets its largest file within
+hflow's target, at full and at half size, and the better of the two counts (by LPIPS where it is measured, else PSNR).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import math
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 import hflow
-from hflow.bench.measure import lpips, pictures, psnr, read
+from hflow import bundles
+from hflow.bench.measure import Metrics, pictures, read
+from hflow.bench.peers import Fitter, Peer
 from hflow.container import parse
+from hflow.errors import TargetError
+from hflow.nets.bundle import load
+
+SCHEMA = 1
+Row = dict[str, Any]
+Save = Callable[[str, str, float, np.ndarray], None]
 
 
-def run(folder: Path, bpps: list[float], metrics: Path | None, net: str = "alex") -> list[dict]:
-    """One row per picture and target: name, target, bytes, bpp, psnr, lpips, seconds, settings."""
-    distance = lpips(metrics, net)
-    rows = []
-    for path in pictures(folder):
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: a folder, targets in bpp, peers, metrics."""
+
+    folder: Path
+    targets: list[float]
+    peers: list[Peer]
+    metrics: Metrics
+    limit: int | None = None
+
+
+def run(plan: Plan, progress: Callable[[str], None] = lambda _: None, keep: Save = lambda *_: None) -> dict[str, Any]:
+    """The results as a JSON-ready dictionary (docs/bench.md describes it).
+
+    progress: called with a line per picture and codec. keep: called with (codec, picture's name, target, decoded
+    picture), and with codec "original" and target 0 for the original.
+    """
+    paths = pictures(plan.folder)[: plan.limit]
+    model = load(bundles.default())
+    rows: list[Row] = []
+    for path in paths:
         image = read(path)
-        for target in bpps:
-            start = time.perf_counter()
-            data = hflow.encode(image, target)
-            middle = time.perf_counter()
-            out = np.asarray(hflow.decode(data))
-            end = time.perf_counter()
-            s = parse(data).settings
-            rows.append(
-                {
-                    "name": path.name,
-                    "target": target,
-                    "bytes": len(data),
-                    "bpp": 8 * len(data) / (image.shape[0] * image.shape[1]),
-                    "psnr": psnr(image, out),
-                    f"lpips_{net}": distance(image, out) if distance else None,
-                    "encode_s": middle - start,
-                    "decode_s": end - middle,
-                    "rate": s.rate,
-                    "m": s.m,
-                    "mask": s.mask.label,
-                }
-            )
-    return rows
+        keep("original", path.name, 0, image)
+        progress(f"{path.name}: hflow")
+        for target in plan.targets:
+            done = hflow_row(image, target, plan.metrics)
+            if done is not None:
+                keep("hflow", path.name, target, done[0])
+                rows.append({"codec": "hflow", "picture": path.name, "target": target} | done[1])
+        for peer in plan.peers:
+            progress(f"{path.name}: {peer.name}")
+            fitter = Fitter(peer, image)
+            for target in plan.targets:
+                found = best(fitter, int(target * image.shape[0] * image.shape[1] / 8), plan.metrics)
+                if found is not None:
+                    keep(peer.name, path.name, target, found[0])
+                    rows.append({"codec": peer.name, "picture": path.name, "target": target} | found[1])
+            smallest = min(len(fitter.file(scale, 0)) for scale in (1, 2))
+            rows.append({"codec": peer.name, "picture": path.name, "target": None} | size(smallest, image))
+    versions = {"hflow": f"{hflow.__version__}, bundle {model.name} ({model.digest.hex()[:8]})"}
+    return {
+        "schema": SCHEMA,
+        "set": plan.folder.resolve().name,
+        "pictures": len(paths),
+        "targets": plan.targets,
+        "metrics": plan.metrics.names,
+        "codecs": versions | {p.name: p.version for p in plan.peers},
+        "rows": rows,
+    }
 
 
-def table(rows: list[dict], net: str = "alex") -> Table:
-    """Means per target."""
-    t = Table("target bpp", "files", "largest bpp", "mean bpp", "PSNR dB", f"LPIPS-{net}", "encode s", "decode s")
-    for target in sorted({r["target"] for r in rows}):
-        part = [r for r in rows if r["target"] == target]
-
-        def mean(key: str, part: list[dict] = part) -> str:
-            values = [r[key] for r in part]
-            return "-" if None in values else f"{np.mean(values):.4f}"
-
-        t.add_row(
-            f"{target:g}", str(len(part)), f"{max(r['bpp'] for r in part):.5f}", mean("bpp"), mean("psnr"),
-            mean(f"lpips_{net}"), mean("encode_s"), mean("decode_s"),
-        )  # fmt: skip
-    return t
+def size(n: int, image: np.ndarray) -> Row:
+    return {"bytes": n, "bpp": 8 * n / (image.shape[0] * image.shape[1])}
 
 
-def main() -> None:
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("folder", type=Path)
-    ap.add_argument("--bpp", type=float, nargs="+", default=[0.012, 0.03, 0.06])
-    ap.add_argument("--metrics", type=Path, help="folder with perceptual.py and the LPIPS weights")
-    ap.add_argument("--net", default="alex")
-    ap.add_argument("--json", type=Path)
-    args = ap.parse_args()
-    rows = run(args.folder, args.bpp, args.metrics, args.net)
-    Console().print(table(rows, args.net))
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+def hflow_row(image: np.ndarray, target: float, metrics: Metrics) -> tuple[np.ndarray, Row] | None:
+    """hflow's picture, and its bytes, bpp, metrics, seconds and settings; None where the target cannot be reached."""
+    start = time.perf_counter()
+    try:
+        data = hflow.encode(image, target)
+    except TargetError:
+        return None
+    middle = time.perf_counter()
+    out = np.asarray(hflow.decode(data))
+    seconds = {"encode_s": middle - start, "decode_s": time.perf_counter() - middle}
+    s = parse(data).settings
+    settings = {"rate": s.rate, "m": s.m, "mask": s.mask.label}
+    return out, size(len(data), image) | metrics(image, out) | seconds | settings
 
 
-if __name__ == "__main__":
-    main()
+def best(fitter: Fitter, budget: int, metrics: Metrics) -> tuple[np.ndarray, Row] | None:
+    """The picture and row of a peer's better file, of full and half size, within `budget` bytes."""
+    found = []
+    for coded in (fitter.fit(budget, scale) for scale in (1, 2)):
+        if coded is not None:
+            scores = metrics(fitter.picture, coded.picture)
+            row = size(len(coded.data), fitter.picture) | scores | {"scale": coded.scale, "setting": coded.setting}
+            worth = -scores["lpips_alex"] if scores.get("lpips_alex") is not None else scores["psnr"]  # type: ignore[operator]
+            found.append((math.inf if worth is None else worth, coded.picture, row))
+    return max(found, key=lambda f: f[0])[1:] if found else None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Means of one codec at one target over the pictures on which it reached it."""
+
+    codec: str
+    target: float
+    files: int
+    largest: float
+    bpp: float
+    scores: dict[str, float]
+
+
+def average(values: list[float | None]) -> float:
+    """Mean of what could be measured."""
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else math.nan
+
+
+def means(results: dict[str, Any]) -> list[Mean]:
+    """One per codec and target that was reached at all, targets ascending."""
+    out = []
+    for target in sorted(results["targets"]):
+        for codec in results["codecs"]:
+            rows = [r for r in results["rows"] if r["codec"] == codec and r["target"] == target]
+            if rows:
+                bpp = [r["bpp"] for r in rows]
+                scores = {k: average([r[k] for r in rows]) for k in results["metrics"]}
+                out.append(Mean(codec, target, len(rows), max(bpp), float(np.mean(bpp)), scores))
+    return out
+
+
+def floors(results: dict[str, Any]) -> dict[str, float]:
+    """Mean bpp of the smallest file that each peer can make, at full or half size."""
+    out: dict[str, list[float]] = {}
+    for r in results["rows"]:
+        if r["target"] is None:
+            out.setdefault(r["codec"], []).append(r["bpp"])
+    return {k: float(np.mean(v)) for k, v in out.items()}

@@ -1,4 +1,4 @@
-"""The command line: `hflow encode`, `hflow decode`, `hflow inspect`. Commands are loaded when they are used."""
+"""The command line: `hflow encode`, `decode`, `inspect`, `bench`. Commands are loaded when they are used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hflow import __version__
 from hflow.cli.errors import quit_quietly, report
 from hflow.errors import HflowError
 
-COMMANDS = ("encode", "decode", "inspect")
+COMMANDS = ("encode", "decode", "inspect", "bench")
 
 
 class Commands(click.Group):

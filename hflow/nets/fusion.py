@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hflow.nets.blocks import Up, conv, stack
 from hflow.nets.config import NetConfig
-from hflow.nets.linear import BLOCK, basis, lapped
+from hflow.nets.linear import BLOCK, basis, lapped, synthesize
 
 Features = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -39,8 +39,7 @@ class Correction(nn.Module):
             self.linear.weight.copy_(lapped(basis(cfg.latent) / 2))
 
     def forward(self, y: Tensor, rate: Tensor) -> Features:
-        # A ring of repeated cells, so that the outermost blocks have neighbours to fade into.
-        base = self.linear(F.pad(y, (1, 1, 1, 1), "replicate"))[:, :, BLOCK:-BLOCK, BLOCK:-BLOCK]
+        base = synthesize(y, self.linear.weight)
         b4 = F.leaky_relu(self.base4(F.pixel_unshuffle(2 * base, 4)), 0.1)
         h = self.inp(0.25 * y) + self.rate(rate[:, None])[:, :, None, None]
         c16 = self.body16(self.up16(F.leaky_relu(self.body32(h), 0.1)))

@@ -61,7 +61,7 @@ def draw_settings(n: int, h: int, w: int, rng: np.random.Generator) -> tuple[Ten
     """Random (rate, m, keep, alpha) of a batch; h and w on the token grid."""
     # Most practice where most files are: 0.008 bpp and up.
     rate = torch.from_numpy(np.where(rng.random(n) < 0.15, 0.35 * rng.random(n), rng.uniform(0.35, 1.0, n))).float()
-    m = torch.from_numpy(rng.choice(5, size=n, p=[0.6, 0.2, 0.1, 0.05, 0.05]))
+    m = torch.from_numpy(rng.choice(5, size=n, p=[0.68, 0.16, 0.08, 0.04, 0.04]))
     share = torch.from_numpy(rng.choice([1.0, 0.5, 0.25], size=n, p=[0.5, 0.2, 0.3])).float()
     alpha = torch.from_numpy(np.where((m.numpy() > 1) & (rng.random(n) < 0.15), 0.0, 1.0)).float()
     share = torch.where(alpha == 0, torch.ones_like(share), share)
@@ -114,8 +114,9 @@ def validate(model: JointModel, val: Tensor, lpips: dict[str, nn.Module], rates:
 def main() -> None:
     cfg = parse(__doc__ or "")
     net = NetConfig.of(cfg.net)
-    opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.06}
+    opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
+    opts |= {"min_log_lambda": -3.0, "val_rates": [0.3, 0.65, 1.0]}
     opts |= cfg.recipe
     torch.manual_seed(cfg.seed)
     dev = cfg.device
@@ -172,7 +173,7 @@ def main() -> None:
             err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step)
             log_lambda.index_add_(0, low, err * (1 - frac))
             log_lambda.index_add_(0, low + 1, err * frac)
-            log_lambda.clamp_(-1, opts["max_log_lambda"])
+            log_lambda.clamp_(opts["min_log_lambda"], opts["max_log_lambda"])
         for k, v in (
             ("mse", mse.mean()),
             ("lp", lp.mean()),
@@ -199,7 +200,7 @@ def main() -> None:
             loop.log(
                 event="val",
                 step=loop.step,
-                **validate(loop.average, val, {"squeeze": squeeze, "alex": yard}, [0.3, 0.74, 1.0]),
+                **validate(loop.average, val, {"squeeze": squeeze, "alex": yard}, opts["val_rates"]),
             )
             photos.refresh()
             loop.restart_clock()

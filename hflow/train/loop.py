@@ -17,6 +17,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
+from hflow.train.muon import Muon, is_matrix
+
 
 @dataclasses.dataclass
 class RunConfig:
@@ -33,6 +35,7 @@ class RunConfig:
     batch: int = 16
     crop: int = 192
     lr: float = 4e-4
+    optimizer: str = "adamw"  # or "muon"
     warmup: int = 200
     ema: float = 0.999
     save_every_s: float = 240.0
@@ -87,18 +90,20 @@ class Loop(Generic[M]):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.params = [p for p in model.parameters() if p.requires_grad]
         speeds = speeds or {}
-        groups: dict[float, list[nn.Parameter]] = {}
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for name, p in model.named_parameters():
             if p.requires_grad:
                 scale = next((v for k, v in speeds.items() if name.startswith(k)), 1.0)
-                groups.setdefault(scale, []).append(p)
-        self.opt = torch.optim.AdamW(
-            [{"params": ps, "scale": k} for k, ps in groups.items()],
-            lr=cfg.lr,
-            betas=(0.9, 0.98),
-            weight_decay=0.0,
-            fused=True,
-        )
+                groups.setdefault((cfg.optimizer == "muon" and is_matrix(name, p), scale), []).append(p)
+
+        def chosen(matrix: bool) -> list[dict[str, Any]]:
+            return [{"params": ps, "scale": k} for (m, k), ps in groups.items() if m == matrix]
+
+        self.opts: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(chosen(False), lr=cfg.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+        ]
+        if chosen(True):
+            self.opts.append(Muon(chosen(True), lr=cfg.lr))
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.extra: dict[str, Any] = extra if extra is not None else {}
         self.step, self.spent = 0, 0.0
@@ -108,7 +113,8 @@ class Loop(Generic[M]):
             model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             if "opt" in state:
-                self.opt.load_state_dict(state["opt"])
+                for opt, saved in zip(self.opts, state["opt"], strict=True):
+                    opt.load_state_dict(saved)
             self.extra.update(state["extra"])
             self.step, self.spent = state["step"], state["spent"]
             self.log(event="resume", step=self.step, minutes=self.spent / 60)
@@ -117,6 +123,7 @@ class Loop(Generic[M]):
             weights = {k: v for k, v in state["average"].items() if not k.startswith(tuple(cfg.fresh))}
             missing, unexpected = model.load_state_dict(weights, strict=False)
             self.average.load_state_dict(model.state_dict())
+            self.extra.update({k: v for k, v in state.get("extra", {}).items() if k in self.extra})
             self.log(event="init", source=cfg.init, missing=len(missing), unexpected=len(unexpected))
         self.clock = time.monotonic()
         self.saved = self.clock
@@ -143,14 +150,16 @@ class Loop(Generic[M]):
         """One optimizer step; a non-finite loss is skipped."""
         warm = min(1.0, (self.step + 1) / self.cfg.warmup)
         lr = self.cfg.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
-        for g in self.opt.param_groups:
-            g["lr"] = lr * g["scale"]
-        self.opt.zero_grad(set_to_none=True)
+        for opt in self.opts:
+            for g in opt.param_groups:
+                g["lr"] = lr * g["scale"]
+            opt.zero_grad(set_to_none=True)
         if torch.isfinite(loss):
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.params, 1.0)
             if torch.isfinite(norm):
-                self.opt.step()
+                for opt in self.opts:
+                    opt.step()
         self.step += 1
         decay = min(self.cfg.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -169,7 +178,7 @@ class Loop(Generic[M]):
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "opt": self.opt.state_dict(),
+            "opt": [opt.state_dict() for opt in self.opts],
             "extra": self.extra,
             "step": self.step,
             "spent": self.spent,

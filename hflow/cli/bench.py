@@ -1,0 +1,178 @@
+"""`hflow bench`: quality against other codecs, speed, and the measurements behind the design."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hflow.cli import options
+from hflow.errors import HflowError, OutputError
+
+FOLDER = click.argument("folder", type=options.FILES)
+METRICS = click.option(
+    "--metrics", type=options.FILES, help="Folder with perceptual.py and the LPIPS weights; without it no LPIPS."
+)
+
+
+class Targets(click.ParamType):
+    """Positive numbers, separated by commas, as a sorted list."""
+
+    name = "bpp,bpp,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        if isinstance(value, list):
+            return value
+        try:
+            found = sorted(float(v) for v in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers separated by commas.", param, ctx)
+        if not all(0 < v < 1e6 for v in found):
+            self.fail("every target must be a number above 0.", param, ctx)
+        return found
+
+
+BPP = click.option("--bpp", type=Targets(), default="0.012,0.03,0.06", show_default=True, help="Targets.")
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure quality and speed (needs the extra `bench`: pip install "hflow[bench]")."""
+
+
+@command.command("quality")
+@FOLDER
+@BPP
+@METRICS
+@click.option("--peers", default="webp,avif,jxl,jp2,hevc,vvc", show_default=True, help="Codecs to compare, or `none`.")
+@click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
+@click.option("--gallery", type=click.IntRange(0), default=6, show_default=True, help="Pictures on the HTML page.")
+@click.option("-o", "--output", type=options.FILES, help="Folder for results.json, tables, plots, page, contact sheet.")
+def quality(
+    folder: Path, bpp: list[float], metrics: Path | None, peers: str, limit: int | None, gallery: int,
+    output: Path | None,
+) -> None:  # fmt: skip
+    """Rate and distortion on the images of FOLDER, beside other codecs at equal bytes."""
+    from rich.console import Console
+
+    from hflow.bench import peers as known
+    from hflow.bench import quality as bench
+    from hflow.bench import report
+    from hflow.bench.measure import Metrics
+
+    names = [] if peers == "none" else [p for p in peers.split(",") if p]
+    if unknown := [n for n in names if n not in known.ALL]:
+        raise click.BadParameter(f"no codec {unknown[0]!r}; known: {', '.join(known.ALL)}", param_hint="--peers")
+    if output:
+        require("matplotlib")
+    found, missing = known.available(names)
+    console = Console(stderr=True)
+    for line in missing:
+        console.print(f"left out: {line}", markup=False, highlight=False)
+    shown, middle, sheet = report.Gallery(gallery), bpp[len(bpp) // 2], []
+
+    def keep(codec: str, picture: str, target: float, x: Any) -> None:
+        shown.keep(codec, picture, target, x)
+        if codec == "hflow" and target == middle:
+            sheet.append(x)
+
+    with console.status("") as status:
+        plan = bench.Plan(folder, bpp, found, Metrics(metrics), limit)
+        results = bench.run(plan, status.update, keep)
+    Console().print(report.table(results))
+    if output:
+        write(output / "results.json", json.dumps(results, indent=1) + "\n")
+        write(output / "results.md", report.markdown(results))
+        write(output / "compare.html", report.page(results, shown))
+        report.plot(results, output / "curves.svg")
+        if sheet:
+            report.sheet(sheet).save(output / "sheet.webp", quality=85, method=6)
+
+
+@command.command("speed")
+@click.argument("image", type=options.FILES)
+@click.option("--bpp", type=float, default=0.03, show_default=True, callback=options.number(0, 1e6, open_low=True))
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.device
+def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> None:
+    """Time per stage on IMAGE, warm, and the ratio to AVIF in the same run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from hflow.bench import speed as bench
+    from hflow.bench.measure import read
+
+    found = bench.run(read(image), bpp, device, repeats)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    width, height = found["size"]
+    title = (
+        f"{found['bundle']}, {width}x{height}, {found['bpp']:.4f} bpp, {found['device']}, {found['threads']} threads"
+    )
+    table = Table("", "stage", "ms", title=title)
+    for side in ("encode", "decode"):
+        stages, peer = found[f"{side}_s"], found["avif"]
+        for name, seconds in stages.items():
+            table.add_row(side, name, f"{1000 * seconds:.1f}")
+        total, other = sum(stages.values()), peer[f"{side}_s"]
+        table.add_row(side, "all", f"{1000 * total:.1f}")
+        table.add_row(side, peer["with"], f"{1000 * other:.1f}")
+        table.add_row(side, "ratio to AVIF", f"{total / other:.2f}", end_section=True)
+    Console().print(table)
+
+
+@command.command("ablation")
+@FOLDER
+@METRICS
+@click.option("--level", type=click.IntRange(0, 63), default=44, show_default=True, help="Rate level.")
+@click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
+def ablation(folder: Path, metrics: Path | None, level: int, output: Path | None) -> None:
+    """What each part of the codec contributes, on the images of FOLDER, as Markdown tables."""
+    from hflow import bundles
+    from hflow.bench.ablation import report
+    from hflow.nets.bundle import load
+
+    text = report(load(bundles.default()), folder, level, metrics)
+    click.echo(text)
+    if output:
+        write(output, text)
+
+
+@command.command("ladder")
+@FOLDER
+@BPP
+@METRICS
+@click.option("--limit", type=click.IntRange(1), default=12, show_default=True, help="Use the first N pictures.")
+def ladder(folder: Path, bpp: list[float], metrics: Path | None, limit: int) -> None:
+    """The same sizes spent with and without tokens: what a bundle's ladder is chosen from."""
+    from rich.console import Console
+
+    from hflow import bundles
+    from hflow.bench.ladder import table
+    from hflow.bench.measure import pictures
+    from hflow.nets.bundle import load
+
+    Console(width=110).print(table(load(bundles.default()), pictures(folder)[:limit], bpp, metrics))
+
+
+def require(module: str) -> None:
+    """An error in one line where an optional package is missing."""
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise HflowError(f'this needs {module}: pip install "hflow[bench]"')
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a text file and the folders it lies in."""
+    from hflow.images import save_atomic
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: {error.strerror or error}") from error
+    save_atomic(path, text.encode(), True)
