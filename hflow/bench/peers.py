@@ -77,7 +77,7 @@ def jpeg2000() -> Peer:
 def jpegxl() -> Peer:
     importlib.import_module("pillow_jxl")
     version = f"pillow-jxl-plugin {importlib.metadata.version('pillow-jxl-plugin')}"
-    return _pillow("JPEG XL", version, 101, lambda q: {"format": "JXL", "quality": q, "effort": 7})
+    return _pillow("JPEG XL", version, 100, lambda q: {"format": "JXL", "quality": q, "effort": 7})
 
 
 def _even(x: Picture) -> Picture:

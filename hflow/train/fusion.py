@@ -26,7 +26,7 @@ from hflow.train.data import Photos, validation
 from hflow.train.joint import SPEEDS, JointModel
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
-from hflow.train.losses import EarlyVGG, degrade_pair, load_lpips, lpips_loss
+from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
 from hflow.train.predictor import masked
 from hflow.train.streams import integers
 
@@ -143,9 +143,7 @@ def main() -> None:
         rate = level.clamp(min=0).float() / (LEVELS - 1)
         with torch.autocast(dev, dtype=torch.bfloat16):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
-            c = min(opts["lpips_crop"], cfg.crop)
-            t, left = rng.integers(cfg.crop - c + 1, size=2)
-            xc, oc = degrade_pair(x[:, :, t : t + c, left : left + c], o[:, :, t : t + c, left : left + c], rng)
+            xc, oc = degraded_crops(x, o, opts["lpips_crop"], rng)
             lp = lpips_loss(squeeze, xc, oc).mean()
             vg = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
         mse = (x - o).square().mean()

@@ -20,7 +20,7 @@ from hflow.nets.fusion import FusionDecoder
 from hflow.nets.tokenizer import ProductQuantizer
 from hflow.train.data import Photos, validation
 from hflow.train.loop import Loop, parse
-from hflow.train.losses import EarlyVGG, degrade_pair, load_lpips, lpips_loss
+from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
 from hflow.train.proxy import RateProxy
 
 
@@ -151,9 +151,7 @@ def main() -> None:
         with torch.autocast(dev, dtype=torch.bfloat16):
             o = run(x, rate.to(dev), m.to(dev), keep.to(dev), alpha[:, None, None, None].to(dev))
             y = o["x"].float()
-            c = min(opts["lpips_crop"], cfg.crop)
-            t, left = rng.integers(cfg.crop - c + 1, size=2)
-            xc, yc = degrade_pair(x[:, :, t : t + c, left : left + c], y[:, :, t : t + c, left : left + c], rng)
+            xc, yc = degraded_crops(x, y, opts["lpips_crop"], rng)
             lp = lpips_loss(squeeze, xc, yc)
             vg = vgg(xc[:, :, :96, :96], yc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
         pixels = x.shape[2] * x.shape[3]

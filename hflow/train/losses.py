@@ -31,6 +31,14 @@ def degrade_pair(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor
     return both.chunk(2)  # type: ignore[return-value]
 
 
+def degraded_crops(x: Tensor, y: Tensor, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The same random crop of both (B, 3, H, W), at most `size` on a side, degraded alike."""
+    h, w = x.shape[2:]
+    top, left = (int(rng.integers(max(0, n - size) + 1)) for n in (h, w))
+    window = ..., slice(top, top + size), slice(left, left + size)
+    return degrade_pair(x[window], y[window], rng)
+
+
 def unit_distance(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
     """LPIPS's distance of two feature maps (B, C, H, W), channel weights w (C,): (B,).
 
@@ -93,4 +101,4 @@ class EarlyVGG(nn.Module):
         return total
 
 
-__all__ = ["EarlyVGG", "degrade_pair", "load_lpips", "lpips_loss", "unit_distance"]
+__all__ = ["EarlyVGG", "degrade_pair", "degraded_crops", "load_lpips", "lpips_loss", "unit_distance"]

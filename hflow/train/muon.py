@@ -2,7 +2,7 @@
 
 Jordan et al., 2024 (https://kellerjordan.github.io/posts/muon); step size matched to AdamW's as in Liu et al., "Muon is
 scalable for LLM training", 2025, 2.2. Rate, distortion and perceptual gradients pull different ways with very different
-curvature: a step of equal size in every direction made three times the progress of Adam here (docs/training.md).
+curvature, and a step of equal size in every direction gets further than Adam's (docs/training.md has the comparison).
 """
 
 from __future__ import annotations

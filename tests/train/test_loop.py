@@ -81,12 +81,12 @@ def test_the_learning_rate_warms_up_and_falls(tmp_path: Path) -> None:
     for k in range(6):
         loop.spent = 0.0
         step(loop, k)
-        rates.append(loop.opt.param_groups[0]["lr"])
+        rates.append(loop.opts[0].param_groups[0]["lr"])
     assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01], rel=1e-2)
     for minute, want in ((0.5, 0.0051), (1.0, 0.0002)):
         loop.spent = 60 * minute
         step(loop, 9)
-        assert loop.opt.param_groups[0]["lr"] == pytest.approx(want, rel=5e-2)
+        assert loop.opts[0].param_groups[0]["lr"] == pytest.approx(want, rel=5e-2)
 
 
 def test_parts_learn_at_their_own_speed(tmp_path: Path) -> None:

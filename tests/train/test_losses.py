@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import hflow
-from hflow.train.losses import EarlyVGG, degrade_pair, load_lpips, lpips_loss, unit_distance
+from hflow.errors import InputError
+from hflow.train.losses import EarlyVGG, degrade_pair, degraded_crops, load_lpips, lpips_loss, unit_distance
 from hflow.train.proxy import logistic_bits
 
 METRICS = Path(hflow.__file__).parents[2] / "shared" / "metrics"
@@ -93,7 +94,7 @@ def test_logistic_bits_are_those_of_a_distribution() -> None:
 
 
 def test_missing_networks_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="perceptual networks"):
+    with pytest.raises(InputError, match="perceptual networks"):
         load_lpips(tmp_path, "squeeze")
 
 
@@ -117,3 +118,16 @@ def test_early_features_tell_pictures_apart() -> None:
     near, far = vgg(x, (x + 0.02 * torch.randn_like(x)).clamp(0, 1)), vgg(x, torch.rand_like(x))
     assert (near > 0).all()
     assert (near < far).all()
+
+
+def test_crops_are_the_same_place_of_both() -> None:
+    x = torch.arange(3 * 40 * 50, dtype=torch.float32).view(1, 3, 40, 50) / 6000
+    shapes = set()
+    for seed in range(20):
+        a, b = degraded_crops(x, x + 0.5, 24, np.random.default_rng(seed))
+        assert max(a.shape[2:]) <= 24
+        assert torch.allclose(a + 0.5, b, atol=1e-5)
+        shapes.add(round(float(a.mean()), 4))
+    assert len(shapes) > 10  # not always the same place
+    whole, _ = degraded_crops(x, x, 100, np.random.default_rng(3))
+    assert whole.shape[3] / whole.shape[2] == pytest.approx(50 / 40, abs=0.05)
