@@ -8,10 +8,12 @@ network in the mode that files without a continuous stream use, which it was tra
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from hflow.bench import orders
 from hflow.bench.measure import lpips, pictures, psnr, read
 from hflow.codec import pixels, tokens
 from hflow.codec.geometry import Geometry
@@ -27,7 +29,8 @@ class Picture:
         self.geo = Geometry(self.rgb.shape[1], self.rgb.shape[0])
         found = pixels.trunk(model, self.rgb)
         _, self.y = pixels.latents(model, found, level)
-        self.q = pixels.token_indices(model, found, self.y, level)[: self.geo.th, : self.geo.tw]
+        self.whole = pixels.token_indices(model, found, self.y, level)  # (2h, 2w, m_max), as the predictor sees it
+        self.q = self.whole[: self.geo.th, : self.geo.tw]
         self.q0 = pixels.token_indices(model, found, None, None)[: self.geo.th, : self.geo.tw]
 
 
@@ -51,6 +54,20 @@ def marginal(columns: list[np.ndarray], v: int) -> float:
     return float(-(f * np.log2(f)).sum())
 
 
+def seams(original: np.ndarray, decoded: np.ndarray, tile: int, reach: int = 2) -> float:
+    """Mean squared error within `reach` pixels of the borders of tiles, relative to the rest; nan without a border."""
+    near = [np.isin(np.arange(n) % tile, [*range(reach), *range(tile - reach, tile)]) for n in original.shape[:2]]
+    for line in near:
+        line[:reach] = line[-reach:] = False  # the picture's own edge
+    border = near[0][:, None] | near[1][None]
+    error = ((original.astype(np.float64) - decoded) ** 2).mean(2)
+    return float(error[border].mean() / error[~border].mean()) if border.any() else float("nan")
+
+
+def mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
 def report(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
     """The whole Markdown page."""
     head = f"Bundle {model.name} ({model.digest.hex()[:8]}), {len(pictures(folder))} pictures of `{folder.name}`, from"
@@ -63,19 +80,23 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
     items = [Picture(model, path, level) for path in pictures(folder)]
     distance = lpips(metrics)
     v = model.cfg.codewords
-    bits = {
-        "marginal": marginal([p.q[..., 0] for p in items], v),
-        "S = 5, without the continuous latent": float(np.mean([coded_bits(model, p, None, p.q) for p in items])),
-        "S = 5, with the continuous latent": float(np.mean([coded_bits(model, p, level, p.q) for p in items])),
-    }
     lines = ["| coding of the first sub-quantizer | bits per token |", "|---|---|"]
-    lines += [f"| {k} | {b:.3f} |" for k, b in bits.items()]
+    coding = {
+        "marginal": marginal([p.q[..., 0] for p in items], v),
+        "S = 5, without the continuous latent": mean(coded_bits(model, p, None, p.q) for p in items),
+        "S = 5, with the continuous latent": mean(coded_bits(model, p, level, p.q) for p in items),
+    }
+    lines += [f"| {k} | {b:.3f} |" for k, b in coding.items()]
+    lines += ["", "| order, five stages of equal sizes | without the continuous latent | with |", "|---|---|---|"]
+    for order in orders.ORDERS:
+        a, b = (mean(orders.bits(model, lv, p.y, p.whole[..., 0], order) for p in items) for lv in (None, level))
+        lines.append(f"| {order} | {a:.3f} | {b:.3f} |")
     lines += ["", "| fill-in accuracy | with cross-attention | without the continuous latent |", "|---|---|---|"]
-    for mask in ("1_4", "1_9"):
-        a, b = (float(np.mean([accuracy(model, p, lv, mask) for p in items])) for lv in (level, None))
+    for mask in ("1_4", "1_9", "1_16"):
+        a, b = (mean(accuracy(model, p, lv, mask) for p in items) for lv in (level, None))
         lines.append(f"| {mask} | {100 * a:.1f} % | {100 * b:.1f} % |")
     lines += ["", "| decoder, level " + str(level) + " | PSNR dB | LPIPS-Alex |", "|---|---|---|"]
-    full = model.cfg.m_max
+    full, border = model.cfg.m_max, list[tuple[float, float]]()
     rows = [
         ("continuous stream alone", 0, level, 1.0, "none"),
         (f"VQ decoder alone, M = {full}, all tokens", full, None, 0.0, "all"),
@@ -84,13 +105,20 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         ("fusion decoder, M = 1, all tokens", 1, level, 1.0, "all"),
     ]
     for name, m, lv, alpha, mask in rows:
-        score = []
+        score: list[tuple[float, float]] = []
         for p in items:
             q = (p.q if lv is not None else p.q0)[..., :m] if m else None
             out = pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, mask, alpha)
             score.append((psnr(p.rgb, out), distance(p.rgb, out) if distance else float("nan")))
+            if name == rows[-1][0]:
+                border.append((seams(p.rgb, out, 256), seams(p.rgb, out, 32)))
         a, b = np.mean(score, 0)
         lines.append(f"| {name} | {a:.2f} | {b:.3f} |")
+    a, b = np.nanmean(border, 0)
+    lines += [
+        "",
+        f"Squared error at the borders of 256-pixel tiles, relative to elsewhere: {a:.3f}; of 32-pixel cells: {b:.3f}.",
+    ]
     used = [np.unique(np.concatenate([p.q[..., k].ravel() for p in items])).size / v for k in range(full)]
     perplexity = [2 ** marginal([p.q[..., k] for p in items], v) for k in range(full)]
     lines += ["", "| sub-quantizer | codewords in use | perplexity |", "|---|---|---|"]

@@ -1,0 +1,64 @@
+"""The measurements behind the ablation table, on the tiny bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_bundle import picture
+
+from hflow.bench import orders
+from hflow.bench.ablation import marginal, seams
+from hflow.codec import tokens
+from hflow.codec.geometry import Geometry
+
+
+@pytest.mark.parametrize("level", [None, 40])
+def test_the_quincunx_order_costs_what_the_coder_writes(tiny: Any, level: int | None) -> None:
+    rng = np.random.default_rng(0)
+    geo = Geometry(128, 96)
+    q = rng.integers(256, size=(geo.th, geo.tw, 1))
+    y = rng.integers(-2, 3, size=(geo.h, geo.w, tiny.cfg.latent))
+    real = sum(map(len, tokens.write(tiny, geo, level, None if level is None else y, 1, "all", q)[0]))
+    assert 8 * real / q.size == pytest.approx(orders.bits(tiny, level, y, q[..., 0], "quincunx"), rel=0.03)
+
+
+def test_every_order_codes_every_token_once(tiny: Any) -> None:
+    rng = np.random.default_rng(0)
+    n = 64
+    quincunx = np.repeat([1, 2, 3, 4, 5], [4, 4, 8, 16, 32])
+    rng.shuffle(quincunx)
+    p = rng.dirichlet(np.ones(5), n)
+    for order in orders.ORDERS:
+        missing, seen = np.ones(n, bool), []
+        for stage in range(1, 6):
+            places = orders.chosen(order, stage, quincunx, missing, np.log2(p))
+            assert len(places) == (quincunx == stage).sum()
+            missing[places] = False
+            seen += list(places)
+        assert sorted(seen) == list(range(n))
+        if order == "raster":
+            assert seen == sorted(seen)
+
+
+def test_the_surest_come_first() -> None:
+    p = np.array([[0.5, 0.5], [0.99, 0.01], [0.7, 0.3]])
+    stage = np.array([1, 5, 5])
+    assert list(orders.chosen("confidence", 1, stage, np.ones(3, bool), np.log2(p))) == [1]
+
+
+def test_seams_show_where_they_are() -> None:
+    x = picture(96, 80)
+    noise = np.random.default_rng(0).integers(-9, 10, x.shape)
+    assert seams(x, x + noise, 32) == pytest.approx(1, abs=0.1)
+    bad = x.astype(int)
+    bad[:, 31:33] += 40
+    bad[40, 40] += 40
+    assert seams(x, bad, 32) > 50
+    assert np.isnan(seams(x, x + noise, 256))
+
+
+def test_marginal_entropy() -> None:
+    assert marginal([np.arange(256), np.arange(256)], 256) == pytest.approx(8)
+    assert marginal([np.zeros(9, int)], 256) == 0
