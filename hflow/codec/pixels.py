@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hflow.codec.geometry import CELL, LEVELS, Geometry
-from hflow.nets.analysis import quantize
+from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.fusion import Features
 from hflow.nets.grids import sent_grid
@@ -114,10 +114,12 @@ def synthesize(
 
 @torch.inference_mode()
 @exact
-def latents(model: Model, found: tuple[Tensor, Tensor], level: int) -> tuple[np.ndarray, np.ndarray]:
-    """What `trunk` found to integers: z (zh, zw, Cz) and y (h, w, C)."""
+def latents(
+    model: Model, found: tuple[Tensor, Tensor], level: int, offset: float = OFFSET
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `trunk` found to integers: z (zh, zw, Cz) and y (h, w, C). `offset`: of the rounding, as in `quantize`."""
     rate = rate_tensor(model, level)
-    scaled = quantize(model.nets.analysis.latent(*found, rate) * model.nets.gain(rate))
+    scaled = quantize(model.nets.analysis.latent(*found, rate) * model.nets.gain(rate), offset)
     scaled = scaled.clamp(-LATENT_MAX, LATENT_MAX)
     z = model.nets.hyper(scaled).round().clamp(-LATENT_MAX, LATENT_MAX)
     y, z = (v[0].permute(1, 2, 0).cpu().numpy().astype(np.int64) for v in (scaled, z))

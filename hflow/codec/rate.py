@@ -1,4 +1,8 @@
-"""Choosing settings for a size: the bundle's ladder names the tokens, a search over rate levels fills what is left."""
+"""Choosing settings for a size: the bundle's ladder names the tokens, a search over rate steps fills what is left.
+
+A rate level changes the continuous stream by some five per cent. Between two levels lie finer steps, which are the
+encoder's own: the next level with a little more rounded to zero. The decoder sees the level only.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,18 @@ from hflow.codec import latents, pixels, tokens
 from hflow.codec.geometry import LEVELS, Geometry
 from hflow.container import MaskSchedule
 from hflow.errors import TargetError
+from hflow.nets.analysis import OFFSET
 from hflow.nets.bundle import Model
 
+FINE = 4  # steps to a level
+TOP = FINE * (LEVELS - 1)
+NARROW = 0.005  # of the rounding offset, to a step: about what a quarter of a level changes
 FIXED = 18  # bytes of a file that are not entropy-coded: header, checksums and the first section's length, at least
+
+
+def setting(step: int) -> tuple[int, float]:
+    """Rate level and rounding offset of a rate step, 0 to TOP."""
+    return -(-step // FINE), OFFSET - NARROW * (-step % FINE)
 
 
 @dataclass(frozen=True)
@@ -45,28 +58,32 @@ class Coder:
     model: Model
     geo: Geometry
     found: tuple[Tensor, Tensor]
-    tried: dict[int, tuple[np.ndarray, np.ndarray, float]] = field(default_factory=dict)
+    tried: dict[tuple[int, float], tuple[np.ndarray, np.ndarray, float]] = field(default_factory=dict)
 
-    def continuous(self, level: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """z, y and the estimated bytes of the continuous stream at a rate level."""
-        if level not in self.tried:
-            z, y = pixels.latents(self.model, self.found, level)
-            self.tried[level] = z, y, latents.measure(self.model, self.geo, level, z, y) / 8
-        return self.tried[level]
+    def continuous(self, level: int, offset: float = OFFSET) -> tuple[np.ndarray, np.ndarray, float]:
+        """z, y and the estimated bytes of the continuous stream at a rate level and rounding offset."""
+        if (level, offset) not in self.tried:
+            z, y = pixels.latents(self.model, self.found, level, offset)
+            self.tried[level, offset] = z, y, latents.measure(self.model, self.geo, level, z, y) / 8
+        return self.tried[level, offset]
 
     def highest(self, budget: float) -> int | None:
-        """The highest rate level whose continuous stream fits in `budget` bytes."""
-        low, high = -1, LEVELS - 1
-        while low < high:
-            mid = (low + high + 1) // 2
-            low, high = (mid, high) if self.continuous(mid)[2] <= budget else (low, mid - 1)
-        return low if low >= 0 else None
+        """The highest rate step whose continuous stream fits in `budget` bytes: whole levels first, then between."""
+        if self.continuous(*setting(0))[2] > budget:
+            return None
+        low, high = 0, TOP + FINE  # `low` fits, `high` does not or is beyond
+        for stride in (FINE, 1):
+            while high - low > stride:
+                mid = (low + high) // (2 * stride) * stride
+                low, high = (mid, high) if self.continuous(*setting(mid))[2] <= budget else (low, mid)
+            high = min(high, TOP + 1)
+        return low
 
-    def code(self, level: int | None, m: int, mask: str) -> Choice:
+    def code(self, level: int | None, m: int, mask: str, offset: float = OFFSET) -> Choice:
         """Real bytes at these settings."""
         data, y = b"", None
         if level is not None:
-            z, y, _ = self.continuous(level)
+            z, y, _ = self.continuous(level, offset)
             data = latents.write(self.model, self.geo, level, z, y)
         if m == 0:
             return Choice(level, 0, "none", y, data)
@@ -76,31 +93,25 @@ class Coder:
 
     def fit(self, budget: int, m: int, mask: str) -> Choice | None:
         """The best choice with these tokens in at most `budget` bytes, None if there is none."""
-        share = 0.0  # bytes of the index chunks, known after the first try
-        if m:
-            guess = 0.6 * m * masks.count(self.geo.th, self.geo.tw, mask)
-            share = min(guess, 0.5 * budget)
+        # What the tokens take is known once they have been coded; until then a guess is set aside.
+        aside = min(0.6 * m * masks.count(self.geo.th, self.geo.tw, mask), 0.5 * budget)
         best: Choice | None = None
-        level: int | None = LEVELS
-        for _ in range(4):
-            found = self.highest(budget - FIXED - 2 - share)
-            level = found if found is None or level is None else min(found, level - 1)
-            if level is None or level < 0:
+        least, limit = 0, TOP
+        for _ in range(5):
+            found = self.highest(budget - FIXED - 1 - aside)
+            step = -1 if found is None else min(found, limit)
+            if step < least:
                 break
-            choice = self.code(level, m, mask)
-            if choice.size <= budget:
-                best = choice
-                used = sum(map(len, choice.chunks))
-                # Worth another try only if the tokens took clearly less than was set aside.
-                if share - used < 0.04 * budget or level == LEVELS - 1:
-                    break
-                share, level = used + 0.01 * budget, LEVELS
-                after = self.highest(budget - FIXED - 2 - share)
-                if after is None or after <= choice.level:  # type: ignore[operator]
-                    break
-                again = self.code(after, m, mask)
-                return again if again.size <= budget else best
-            share = max(share, float(sum(map(len, choice.chunks))))
+            level, offset = setting(step)
+            choice = self.code(level, m, mask, offset)
+            used = float(sum(map(len, choice.chunks)))
+            if choice.size > budget:
+                limit, aside = step - 1, max(aside, used)
+                continue
+            best, least = choice, step + 1
+            if aside - used < 0.02 * budget:
+                break
+            aside = used + 0.005 * budget
         return best
 
 

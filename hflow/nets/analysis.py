@@ -31,7 +31,10 @@ class Gain(nn.Module):
         return torch.lerp(self.log_gain[low], self.log_gain[low + 1], frac).exp()[:, :, None, None]
 
 
-def quantize(scaled: Tensor, offset: float = 0.4) -> Tensor:
+OFFSET = 0.4
+
+
+def quantize(scaled: Tensor, offset: float = OFFSET) -> Tensor:
     """Rounds towards zero from below 1 - offset: fewer small values, which cost more bits than they are worth."""
     return scaled.sign() * torch.floor(scaled.abs() + offset)
 
