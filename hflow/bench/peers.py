@@ -199,7 +199,7 @@ class Fitter:
     def decoded(self, scale: int, setting: int) -> Coded:
         data = self.file(scale, setting)
         h, w = self.picture.shape[:2]
-        x = self.peer.decode(data, self._scaled(scale).shape[:2])
+        x = self.peer.decode(data, (-(-h // scale), -(-w // scale)))
         if scale > 1:
             x = np.asarray(Image.fromarray(x).resize((w, h), Image.Resampling.BICUBIC))
         return Coded(data, scale, setting, x)
