@@ -28,7 +28,7 @@ def test_a_peer_stays_within_its_budget_and_returns_the_picture(peer: Peer) -> N
         assert coded is not None
         assert 0 < len(coded.data) <= 3000
         assert coded.picture.shape == x.shape
-        assert psnr(x, coded.picture) > 22
+        assert psnr(x, coded.picture) > 20
 
 
 def test_more_bytes_give_a_better_picture(peer: Peer) -> None:
