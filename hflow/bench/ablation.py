@@ -54,14 +54,25 @@ def marginal(columns: list[np.ndarray], v: int) -> float:
     return float(-(f * np.log2(f)).sum())
 
 
-def seams(original: np.ndarray, decoded: np.ndarray, tile: int, reach: int = 2) -> float:
-    """Mean squared error within `reach` pixels of the borders of tiles, relative to the rest; nan without a border."""
-    near = [np.isin(np.arange(n) % tile, [*range(reach), *range(tile - reach, tile)]) for n in original.shape[:2]]
-    for line in near:
-        line[:reach] = line[-reach:] = False  # the picture's own edge
-    border = near[0][:, None] | near[1][None]
+def line_error(original: np.ndarray, decoded: np.ndarray, tile: int, at: int, reach: int = 2) -> tuple[float, int]:
+    """Summed squared error of the pixels within `reach` of lines every `tile` pixels from `at` on, and their number.
+
+    The picture's own edge does not count.
+    """
+    near, inside = [], []
+    for n in original.shape[:2]:
+        k = np.arange(n)
+        near.append((k - at + reach) % tile < 2 * reach)
+        inside.append((k >= reach) & (k < n - reach))
+    lines = (near[0][:, None] | near[1][None]) & inside[0][:, None] & inside[1][None]
     error = ((original.astype(np.float64) - decoded) ** 2).mean(2)
-    return float(error[border].mean() / error[~border].mean()) if border.any() else float("nan")
+    return float(error[lines].sum()), int(lines.sum())
+
+
+def seams(pairs: list[tuple[np.ndarray, np.ndarray]], tile: int) -> float:
+    """Mean squared error at the borders of tiles relative to lines halfway between them, over (original, decoded)."""
+    border, middle = (np.sum([line_error(*p, tile, at) for p in pairs], 0) for at in (0, tile // 2))
+    return float((border[0] / border[1]) / (middle[0] / middle[1])) if border[1] and middle[1] else float("nan")
 
 
 def mean(values: Iterable[float]) -> float:
@@ -96,7 +107,7 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         a, b = (mean(accuracy(model, p, lv, mask) for p in items) for lv in (level, None))
         lines.append(f"| {mask} | {100 * a:.1f} % | {100 * b:.1f} % |")
     lines += ["", "| decoder, level " + str(level) + " | PSNR dB | LPIPS-Alex |", "|---|---|---|"]
-    full, border = model.cfg.m_max, list[tuple[float, float]]()
+    full, fused = model.cfg.m_max, list[tuple[np.ndarray, np.ndarray]]()
     rows = [
         ("continuous stream alone", 0, level, 1.0, "none"),
         (f"VQ decoder alone, M = {full}, all tokens", full, None, 0.0, "all"),
@@ -111,14 +122,12 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
             out = pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, mask, alpha)
             score.append((psnr(p.rgb, out), distance(p.rgb, out) if distance else float("nan")))
             if name == rows[-1][0]:
-                border.append((seams(p.rgb, out, 256), seams(p.rgb, out, 32)))
+                fused.append((p.rgb, out))
         a, b = np.mean(score, 0)
         lines.append(f"| {name} | {a:.2f} | {b:.3f} |")
-    a, b = np.nanmean(border, 0)
-    lines += [
-        "",
-        f"Squared error at the borders of 256-pixel tiles, relative to elsewhere: {a:.3f}; of 32-pixel cells: {b:.3f}.",
-    ]
+    a, b = (seams(fused, tile) for tile in (256, 32))
+    text = "Squared error at the borders of 256-pixel tiles, relative to lines halfway between them"
+    lines += ["", f"{text}: {a:.3f}; of 32-pixel cells: {b:.3f}."]
     used = [np.unique(np.concatenate([p.q[..., k].ravel() for p in items])).size / v for k in range(full)]
     perplexity = [2 ** marginal([p.q[..., k] for p in items], v) for k in range(full)]
     lines += ["", "| sub-quantizer | codewords in use | perplexity |", "|---|---|---|"]

@@ -9,7 +9,7 @@ import pytest
 from tiny_bundle import picture
 
 from hflow.bench import orders
-from hflow.bench.ablation import marginal, seams
+from hflow.bench.ablation import line_error, marginal, seams
 from hflow.codec import tokens
 from hflow.codec.geometry import Geometry
 
@@ -51,12 +51,18 @@ def test_the_surest_come_first() -> None:
 def test_seams_show_where_they_are() -> None:
     x = picture(96, 80)
     noise = np.random.default_rng(0).integers(-9, 10, x.shape)
-    assert seams(x, x + noise, 32) == pytest.approx(1, abs=0.1)
-    bad = x.astype(int)
+    assert seams([(x, x + noise)], 32) == pytest.approx(1, abs=0.15)
+    bad = x.astype(int) + noise
     bad[:, 31:33] += 40
-    bad[40, 40] += 40
-    assert seams(x, bad, 32) > 50
-    assert np.isnan(seams(x, x + noise, 256))
+    assert seams([(x, x + noise), (x, bad)], 32) > 2
+    assert np.isnan(seams([(x, x + noise)], 256))
+
+
+def test_the_edge_of_a_picture_is_no_seam() -> None:
+    x = np.zeros((64, 64, 3), np.uint8)
+    bad = x.copy()
+    bad[:2], bad[-2:], bad[:, :2], bad[:, -2:] = 9, 9, 9, 9
+    assert line_error(x, bad, 32, 0)[0] == line_error(x, bad, 32, 16)[0] == 0
 
 
 def test_marginal_entropy() -> None:
