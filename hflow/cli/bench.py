@@ -48,7 +48,7 @@ def command() -> None:
 @METRICS
 @click.option("--peers", default="webp,avif,jxl,jp2,hevc,vvc", show_default=True, help="Codecs to compare, or `none`.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
-@click.option("--gallery", type=click.IntRange(0), default=6, show_default=True, help="Pictures on the HTML page.")
+@click.option("--gallery", type=click.IntRange(0), default=3, show_default=True, help="Pictures on the HTML page.")
 @click.option("-o", "--output", type=options.FILES, help="Folder for results.json, tables, plots, page, contact sheet.")
 def quality(
     folder: Path, bpp: list[float], metrics: Path | None, peers: str, limit: int | None, gallery: int,
