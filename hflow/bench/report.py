@@ -55,7 +55,7 @@ def markdown(results: dict[str, Any]) -> str:
     text = "\n".join("| " + " | ".join(r) + " |" for r in rows)
     found = floors(results)
     if found:
-        text += "\n\nSmallest file each can make, mean bpp, the smaller of full and half size: "
+        text += "\n\nSmallest file that each can make, mean bpp, the smaller of full and half size: "
         text += ", ".join(f"{k} {v:.4f}" for k, v in found.items()) + "."
     return text + "\n"
 
