@@ -47,8 +47,12 @@ class ProductQuantizer(nn.Module):
         flat = idx.permute(3, 0, 1, 2).reshape(self.m, -1)
         return self._join(torch.stack([c[i] for c, i in zip(self.codebook, flat, strict=True)]), b, h, w)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors to (quantised vectors with a straight-through gradient, indices, commitment loss)."""
+    def forward(self, x: Tensor, used: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors to (quantised vectors with a straight-through gradient, indices, commitment loss).
+
+        The commitment is of the sub-quantizers in use, used (B, M), all by default: with nothing but the pull to its
+        codewords, one that is seldom in use would collapse onto a few of them.
+        """
         b, _, h, w = x.shape
         unit = self._split(x)
         with torch.no_grad():
@@ -56,7 +60,9 @@ class ProductQuantizer(nn.Module):
             if self.training:
                 self._update(unit, idx)
         hard = torch.stack([c[i] for c, i in zip(self.codebook, idx, strict=True)])
-        commit = (unit - hard).square().sum(-1).mean()
+        apart = (unit - hard).square().sum(-1).view(self.m, b, h * w).mean(-1).T
+        used = torch.ones_like(apart) if used is None else used.to(apart.dtype)
+        commit = (apart * used).sum() / used.sum().clamp_min(1)
         out = self._join(unit + (hard - unit).detach(), b, h, w)
         return out, idx.view(self.m, b, h, w).permute(1, 2, 3, 0), commit
 

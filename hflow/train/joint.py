@@ -43,7 +43,8 @@ class JointModel(nn.Module):
         hard = scaled + (quantize(scaled) - scaled).detach()
         cont = self.decoder.correction(hard / gain, rate)
         # Where alpha is 0 the tokens must tell everything: their head does not see the continuous stream.
-        vectors, idx, commit = self.pq(self.head(h16, cont[0].detach() * alpha))
+        used = torch.arange(self.cfg.m_max, device=m.device) < m[:, None]
+        vectors, idx, commit = self.pq(self.head(h16, cont[0].detach() * alpha), used)
         tokens = token_planes(vectors, m, keep, self.cfg)
         soft, true = self.proxy(scaled, rate)
         return {"x": self.decoder(tokens, cont, alpha), "soft": soft, "true": true, "commit": commit, "idx": idx}
@@ -61,7 +62,7 @@ def draw_settings(n: int, h: int, w: int, rng: np.random.Generator) -> tuple[Ten
     """Random (rate, m, keep, alpha) of a batch; h and w on the token grid."""
     # Most practice where most files are: 0.008 bpp and up.
     rate = torch.from_numpy(np.where(rng.random(n) < 0.15, 0.35 * rng.random(n), rng.uniform(0.35, 1.0, n))).float()
-    m = torch.from_numpy(rng.choice(5, size=n, p=[0.68, 0.16, 0.08, 0.04, 0.04]))
+    m = torch.from_numpy(rng.choice(5, size=n, p=[0.64, 0.16, 0.08, 0.05, 0.07]))
     share = torch.from_numpy(rng.choice([1.0, 0.5, 0.25], size=n, p=[0.5, 0.2, 0.3])).float()
     alpha = torch.from_numpy(np.where((m.numpy() > 1) & (rng.random(n) < 0.15), 0.0, 1.0)).float()
     share = torch.where(alpha == 0, torch.ones_like(share), share)
