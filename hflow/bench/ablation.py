@@ -107,7 +107,7 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         a, b = (mean(accuracy(model, p, lv, mask) for p in items) for lv in (level, None))
         lines.append(f"| {mask} | {100 * a:.1f} % | {100 * b:.1f} % |")
     lines += ["", "| decoder, level " + str(level) + " | PSNR dB | LPIPS-Alex |", "|---|---|---|"]
-    full, fused = model.cfg.m_max, list[tuple[np.ndarray, np.ndarray]]()
+    full = model.cfg.m_max
     rows = [
         ("continuous stream alone", 0, level, 1.0, "none"),
         (f"VQ decoder alone, M = {full}, all tokens", full, None, 0.0, "all"),
@@ -116,16 +116,15 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         ("fusion decoder, M = 1, all tokens", 1, level, 1.0, "all"),
     ]
     for name, m, lv, alpha, mask in rows:
-        score: list[tuple[float, float]] = []
+        decoded = []
         for p in items:
             q = (p.q if lv is not None else p.q0)[..., :m] if m else None
-            out = pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, mask, alpha)
-            score.append((psnr(p.rgb, out), distance(p.rgb, out) if distance else float("nan")))
-            if name == rows[-1][0]:
-                fused.append((p.rgb, out))
-        a, b = np.mean(score, 0)
+            decoded.append(pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, mask, alpha))
+        pairs = [(p.rgb, out) for p, out in zip(items, decoded, strict=True)]
+        a, b = mean(psnr(*k) for k in pairs), mean(distance(*k) if distance else float("nan") for k in pairs)
         lines.append(f"| {name} | {a:.2f} | {b:.3f} |")
-    a, b = (seams(fused, tile) for tile in (256, 32))
+    # The last row is the fusion decoder's.
+    a, b = (seams(pairs, tile) for tile in (256, 32))
     text = "Squared error at the borders of 256-pixel tiles, relative to lines halfway between them"
     lines += ["", f"{text}: {a:.3f}; of 32-pixel cells: {b:.3f}."]
     used = [np.unique(np.concatenate([p.q[..., k].ravel() for p in items])).size / v for k in range(full)]

@@ -1,6 +1,6 @@
 """Which token settings are worth their bits: the same size spent with and without tokens. The bundle's ladder follows.
 
-    hflow bench ladder FOLDER --bpp 0.012 0.03 0.06 [--metrics DIR] [--limit N]
+    hflow bench ladder FOLDER --bpp 0.012,0.03,0.06 [--metrics DIR] [--limit N]
 
 Use pictures that are neither trained nor evaluated on.
 """

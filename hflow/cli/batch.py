@@ -35,8 +35,8 @@ def plan(inputs: Sequence[Path], output: str | None, suffix: str, known: Collect
     elif single and not Path(output).is_dir() and not output.endswith(("/", os.sep)):
         targets = [Path(output)]
     else:
-        folder = _folder(output)
-        targets = [folder / source.with_suffix(suffix).name for source in sources]
+        place = folder(output)
+        targets = [place / source.with_suffix(suffix).name for source in sources]
     _check_distinct(sources, targets)
     return [Job(*pair) for pair in zip(range(len(sources)), sources, targets, strict=True)]
 
@@ -75,7 +75,8 @@ def _files(folder: Path, known: Collection[str]) -> list[Path]:
     return files
 
 
-def _folder(output: str) -> Path:
+def folder(output: str) -> Path:
+    """A folder to write to, made where it is missing; OutputError if that fails."""
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:

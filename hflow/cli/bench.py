@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from hflow.cli import options
-from hflow.errors import HflowError, OutputError
+from hflow.cli import batch, options
+from hflow.errors import HflowError
 
 FOLDER = click.argument("folder", type=options.FILES)
 METRICS = click.option(
@@ -171,8 +171,5 @@ def write(path: Path, text: str) -> None:
     """Writes a text file and the folders it lies in."""
     from hflow.images import save_atomic
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path.parent}: {error.strerror or error}") from error
+    batch.folder(str(path.parent))
     save_atomic(path, text.encode(), True)

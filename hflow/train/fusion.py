@@ -23,7 +23,7 @@ from hflow.nets import predictor as P
 from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid
 from hflow.train.data import Photos, validation
-from hflow.train.joint import SPEEDS, JointModel
+from hflow.train.joint import SPEEDS, JointModel, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
@@ -65,7 +65,7 @@ class Streams:
             given = masked(tokens[pick], known[pick], m[pick], cfg.codewords)
             fill = self.ops.argmax(P.logits(self.ops, self.tables, self.predictor, given, ctx))
             vectors = self.model.pq.decode(torch.where(known[pick][..., None], tokens[pick], fill))
-            used = (torch.arange(cfg.m_max, device=x.device) < m[pick, None]).repeat_interleave(cfg.dims, 1)
+            used = in_use(m[pick], cfg.m_max).repeat_interleave(cfg.dims, 1)
             planes[pick, :-2] = vectors * used[:, :, None, None]
             planes[pick, -2] = (m[pick].float() / cfg.m_max)[:, None, None]
             planes[pick, -1] = known[pick].float()

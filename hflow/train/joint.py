@@ -43,16 +43,20 @@ class JointModel(nn.Module):
         hard = scaled + (quantize(scaled) - scaled).detach()
         cont = self.decoder.correction(hard / gain, rate)
         # Where alpha is 0 the tokens must tell everything: their head does not see the continuous stream.
-        used = torch.arange(self.cfg.m_max, device=m.device) < m[:, None]
-        vectors, idx, commit = self.pq(self.head(h16, cont[0].detach() * alpha), used)
+        vectors, idx, commit = self.pq(self.head(h16, cont[0].detach() * alpha), in_use(m, self.cfg.m_max))
         tokens = token_planes(vectors, m, keep, self.cfg)
         soft, true = self.proxy(scaled, rate)
         return {"x": self.decoder(tokens, cont, alpha), "soft": soft, "true": true, "commit": commit, "idx": idx}
 
 
+def in_use(m: Tensor, m_max: int) -> Tensor:
+    """Numbers of sub-quantizers (B,) to (B, m_max) bool: the first m."""
+    return torch.arange(m_max, device=m.device) < m[:, None]
+
+
 def token_planes(vectors: Tensor, m: Tensor, keep: Tensor, cfg: NetConfig) -> Tensor:
     """The fusion decoder's token input: vectors of the sub-quantizers in use at sent places, share used, sent flag."""
-    used = (torch.arange(cfg.m_max, device=m.device)[None] < m[:, None]).repeat_interleave(cfg.dims, 1)
+    used = in_use(m, cfg.m_max).repeat_interleave(cfg.dims, 1)
     sent = (keep * (m > 0)[:, None, None])[:, None].to(vectors.dtype)
     share = (m / cfg.m_max)[:, None, None, None].to(vectors.dtype).expand_as(sent)
     return torch.cat([vectors * used[:, :, None, None] * sent, share, sent], 1)

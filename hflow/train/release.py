@@ -1,6 +1,6 @@
 """Trained parts to a bundle folder: float networks in int8 or fp16, integer networks with the proof of their bounds.
 
-python -m hflow.train.release --joint J.pt --latent L.pt --predictor P.pt --card CARD.json -o models/hf1
+python -m hflow.train.release --joint J.pt --latent L.pt --predictor P.pt --card CARD.json -o models/NAME
 """
 
 from __future__ import annotations
