@@ -27,6 +27,7 @@ from hflow.train.joint import SPEEDS, JointModel, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
+from hflow.train.precision import mixed
 from hflow.train.predictor import masked
 from hflow.train.streams import integers
 
@@ -100,7 +101,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
             level, use = (torch.full((b,), k, device=dev) for k in (lv, m))
             y, planes = streams.planes(x, level, use, [mask] * b)
             rate = level / (LEVELS - 1)
-            with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            with mixed(x.device):
                 o = model.decoder(planes, model.decoder.correction(y, rate), alpha).float().clamp(0, 1)
             psnr = -10 * torch.log10((x - o).square().mean((1, 2, 3)))
             stats += [psnr.sum().item(), *(f(x * 2 - 1, o * 2 - 1).sum().item() for f in nets.values())]
@@ -141,7 +142,7 @@ def main() -> None:
         level, m, alpha = level.to(dev), m.to(dev), alpha.to(dev)
         y, planes = streams.planes(x, level, m, masks)
         rate = level.clamp(min=0).float() / (LEVELS - 1)
-        with torch.autocast(dev, dtype=torch.bfloat16):
+        with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
             xc, oc = degraded_crops(x, o, opts["lpips_crop"], rng)
             lp = lpips_loss(squeeze, xc, oc).mean()

@@ -19,8 +19,9 @@ from hflow.nets.config import NetConfig
 from hflow.nets.fusion import FusionDecoder
 from hflow.nets.tokenizer import ProductQuantizer
 from hflow.train.data import Photos, validation
-from hflow.train.loop import Loop, parse
+from hflow.train.loop import Loop, RunConfig, parse
 from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
+from hflow.train.precision import mixed
 from hflow.train.proxy import RateProxy
 
 
@@ -88,6 +89,22 @@ def steer(step: int) -> float:
     return 0.0 if step < 400 else 0.01 if step < 1500 else 0.004
 
 
+def fit_rate(model: JointModel, photos: Photos, cfg: RunConfig, steps: int) -> None:
+    """Teaches a fresh rate model the latents as they are, so that its first guesses do not pull the transforms."""
+    rng = np.random.default_rng(cfg.seed)
+    opt = torch.optim.Adam(model.proxy.parameters(), lr=2e-3)
+    for k in range(steps):
+        x = photos.batch(cfg.batch, cfg.crop, rng)
+        rate = draw_settings(cfg.batch, 1, 1, rng)[0].to(cfg.device)
+        with torch.no_grad(), mixed(cfg.device):
+            scaled = model.analysis(x, rate)[1].float() * model.gain(rate)
+        _, true = model.proxy(scaled, rate)
+        opt.param_groups[0]["lr"] = 2e-3 * (1 - k / steps)
+        opt.zero_grad()
+        (true / (cfg.crop * cfg.crop)).mean().backward()
+        opt.step()
+
+
 @torch.no_grad()
 def validate(model: JointModel, val: Tensor, lpips: dict[str, nn.Module], rates: list[float]) -> dict[str, float]:
     out: dict[str, float] = {}
@@ -99,7 +116,7 @@ def validate(model: JointModel, val: Tensor, lpips: dict[str, nn.Module], rates:
                 x = val[k : k + 16]
                 b = x.shape[0]
                 one = torch.ones(b, device=x.device)
-                with torch.autocast(x.device.type, dtype=torch.bfloat16):
+                with mixed(x.device):
                     o = model(
                         x,
                         r * one,
@@ -121,12 +138,12 @@ def main() -> None:
     net = NetConfig.of(cfg.net)
     opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
-    opts |= {"min_log_lambda": -3.0, "val_rates": [0.3, 0.65, 1.0]}
+    opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
     opts |= cfg.recipe
     torch.manual_seed(cfg.seed)
     dev = cfg.device
     model = JointModel(net).to(dev)
-    extra = {"log_lambda": torch.linspace(3.2, 1.2, net.rates)}
+    extra = {"log_lambda": torch.linspace(*opts["log_lambda"], net.rates)}
     loop = Loop(cfg, model, extra, SPEEDS)
     if opts["channels_last"]:
         model.to(memory_format=torch.channels_last)
@@ -136,6 +153,11 @@ def main() -> None:
     yard = load_lpips(cfg.metrics, "alex").to(dev).requires_grad_(False)
     vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if opts["vgg"] else None
     goal = targets(net, opts["low"], opts["high"])
+    if loop.step == 0 and opts["fit_rate"]:
+        fit_rate(model, photos, cfg, opts["fit_rate"])
+        loop.average.proxy.load_state_dict(model.proxy.state_dict())
+        loop.log(event="val", step=0, **validate(model, val, {"squeeze": squeeze, "alex": yard}, opts["val_rates"]))
+        loop.restart_clock()
     rng = np.random.default_rng(cfg.seed + loop.step)
     run = torch.compile(model) if cfg.compile else model
     anchors = net.rates - 1
@@ -153,7 +175,7 @@ def main() -> None:
         lam = torch.lerp(log_lambda[low], log_lambda[low + 1], frac).exp()
         want = torch.lerp(goal[low].log(), goal[low + 1].log(), frac).exp()
         model.train()
-        with torch.autocast(dev, dtype=torch.bfloat16):
+        with mixed(dev):
             o = run(x, rate.to(dev), m.to(dev), keep.to(dev), alpha[:, None, None, None].to(dev))
             y = o["x"].float()
             xc, yc = degraded_crops(x, y, opts["lpips_crop"], rng)

@@ -20,6 +20,7 @@ from hflow.nets import continuous as C
 from hflow.nets.analysis import HyperAnalysis
 from hflow.nets.config import NetConfig
 from hflow.train.loop import Loop, parse
+from hflow.train.precision import has_bf16
 from hflow.train.proxy import logistic_bits
 
 
@@ -79,7 +80,7 @@ def main() -> None:
     loop = Loop(cfg, model)
     rng = np.random.default_rng(cfg.seed + loop.step)
     on = torch.nonzero(data["train"]["level"] >= 0).flatten()
-    ops, fp32 = TwinOps(cfg.device), TwinOps(cfg.device, bf16=False)
+    ops, fp32 = TwinOps(cfg.device, has_bf16(cfg.device)), TwinOps(cfg.device, bf16=False)
     seen, clock = 0.0, loop.spent
     while not loop.done:
         pick = on[torch.from_numpy(rng.integers(len(on), size=cfg.batch))]

@@ -37,6 +37,7 @@ class RunConfig:
     lr: float = 4e-4
     optimizer: str = "adamw"  # or "muon"
     warmup: int = 200
+    hold: float = 0.0  # share of the run at the full learning rate, before the cosine
     ema: float = 0.999
     save_every_s: float = 240.0
     log_every: int = 20
@@ -149,7 +150,8 @@ class Loop(Generic[M]):
     def update(self, loss: torch.Tensor) -> None:
         """One optimizer step; a non-finite loss is skipped."""
         warm = min(1.0, (self.step + 1) / self.cfg.warmup)
-        lr = self.cfg.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+        decayed = max(0.0, self.progress - self.cfg.hold) / (1 - self.cfg.hold)
+        lr = self.cfg.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * decayed)))
         for opt in self.opts:
             for g in opt.param_groups:
                 g["lr"] = lr * g["scale"]

@@ -25,6 +25,7 @@ from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid, stage_grid
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
+from hflow.train.precision import has_bf16
 
 
 def draw(b: int, h: int, w: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,7 +91,7 @@ def main() -> None:
     model = P.PredictorTwin(net, size).to(cfg.device)
     loop = Loop(cfg, model)
     rng = np.random.default_rng(cfg.seed + loop.step)
-    ops, fp32 = TwinOps(cfg.device), TwinOps(cfg.device, bf16=False)
+    ops, fp32 = TwinOps(cfg.device, has_bf16(cfg.device)), TwinOps(cfg.device, bf16=False)
     t = C.tables(ops)
     train, n, v = data["train"], opts["crop"], net.codewords
     seen, clock = np.zeros(2), loop.spent

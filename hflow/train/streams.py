@@ -17,6 +17,7 @@ from hflow.nets.config import NetConfig
 from hflow.train.data import Photos, validation
 from hflow.train.joint import JointModel
 from hflow.train.loop import RunConfig, parse
+from hflow.train.precision import mixed
 
 
 def load_joint(cfg: RunConfig) -> JointModel:
@@ -32,7 +33,7 @@ def integers(model: JointModel, x: Tensor, level: Tensor) -> tuple[Tensor, Tenso
     """(B, 3, H, W), rate levels (B,) or -1 for none, to y (B, h, w, C) int8 and tokens (B, 2h, 2w, M) uint8."""
     rate = level.clamp(min=0).float() / (LEVELS - 1)
     on = (level >= 0).float()[:, None, None, None]
-    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+    with mixed(x.device):
         h16, y = model.analysis(x, rate)
         gain = model.gain(rate)
         hard = quantize(y.float() * gain) * on
