@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hflow.nets.blocks import ResBlock, conv, stack
+from hflow.nets.blocks import ResBlock, Up, conv, stack
 from hflow.nets.config import NetConfig
-from hflow.nets.linear import BLOCK, basis, start_gain
+from hflow.nets.linear import BLOCK, basis, fine_order, order, start_gain
 
 
 class Gain(nn.Module):
@@ -19,7 +19,7 @@ class Gain(nn.Module):
 
     def __init__(self, cfg: NetConfig) -> None:
         super().__init__()
-        start = torch.linspace(-2.4, 0.0, cfg.rates)[:, None] + start_gain(cfg.latent)[None]
+        start = torch.linspace(-2.4, 0.0, cfg.rates)[:, None] + start_gain(cfg.coarse, cfg.fine)[None]
         self.log_gain = nn.Parameter(start)
 
     def forward(self, rate: Tensor) -> Tensor:
@@ -43,35 +43,51 @@ class Analysis(nn.Module):
     """Image (B, 3, H, W) in [0, 1], H and W multiples of 32, to trunk features and the continuous latent.
 
     Returns (h16, y): features (B, C16, H/16, W/16) for the tokenizer, latent (B, latent, H/32, W/32) before the gain.
-    The rate enters the last stage, so that a low rate can ask for another latent, not only a coarser one.
+    The rate enters the last stage, so that a low rate can ask for another latent, not only a coarser one. The fine
+    channels are made on the 1/16 grid and laid out as four channels of a cell each.
     """
 
     def __init__(self, cfg: NetConfig) -> None:
         super().__init__()
         w4, w8, w16, w32 = cfg.widths
         n8, n16, n32 = cfg.enc_blocks
-        self.linear = nn.Conv2d(3, cfg.latent, BLOCK, BLOCK, bias=False)
+        self.fine = cfg.fine
+        self.linear = nn.Conv2d(3, cfg.coarse, BLOCK, BLOCK, bias=False)
         self.stem = conv(48, w4)
         self.to8 = nn.Sequential(conv(w4, w8, stride=2), stack(w8, n8))
         self.to16 = nn.Sequential(conv(w8, w16, stride=2), stack(w16, n16))
         self.to32 = conv(w16, w32, stride=2)
         self.rate = nn.Linear(1, w32)
         self.body = stack(w32, n32)
-        self.head = conv(w32, cfg.latent)
+        self.head = conv(w32, cfg.coarse)
+        if self.fine:
+            self.linear16 = nn.Conv2d(3, cfg.fine, BLOCK // 2, BLOCK // 2, bias=False)
+            self.up16, self.body16, self.head16 = Up(w32, w16), ResBlock(w16), conv(w16, cfg.fine)
         with torch.no_grad():
-            self.linear.weight.copy_(basis(cfg.latent))
+            self.linear.weight.copy_(basis(order(cfg.coarse)))
             self.head.weight.mul_(0.1)
+            if self.fine:
+                self.linear16.weight.copy_(basis(fine_order(cfg.coarse, cfg.fine), BLOCK // 2))
+                self.head16.weight.mul_(0.1)
 
     def trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Image to (h16, linear part of y): everything that does not depend on the rate."""
         x = x * 2 - 1
         h = F.leaky_relu(self.stem(F.pixel_unshuffle(x, 4)), 0.1)
-        return self.to16(F.leaky_relu(self.to8(h), 0.1)), self.linear(x)
+        linear = self.linear(x)
+        if self.fine:
+            linear = torch.cat([linear, F.pixel_unshuffle(self.linear16(x), 2)], 1)
+        return self.to16(F.leaky_relu(self.to8(h), 0.1)), linear
 
     def latent(self, h16: Tensor, linear: Tensor, rate: Tensor) -> Tensor:
         """What `trunk` gave and rate (B,) in [0, 1] to y."""
         h = self.to32(F.leaky_relu(h16, 0.1)) + self.rate(rate[:, None])[:, :, None, None]
-        return linear + self.head(F.leaky_relu(self.body(h), 0.1))
+        h = F.leaky_relu(self.body(h), 0.1)
+        y = self.head(h)
+        if self.fine:
+            f = self.head16(F.leaky_relu(self.body16(h16 + self.up16(h)), 0.1))
+            y = torch.cat([y, F.pixel_unshuffle(f, 2)], 1)
+        return linear + y
 
     def forward(self, x: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
         h16, linear = self.trunk(x)

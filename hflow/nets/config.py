@@ -15,13 +15,19 @@ class NetConfig:
     enc_blocks: tuple[int, int, int] = (1, 2, 2)  # at 1/8, 1/16, 1/32
     dec_blocks: tuple[int, int, int] = (3, 2, 2)  # at 1/16, 1/8, 1/4 (VQ decoder)
     corr_blocks: tuple[int, int] = (2, 1)  # at 1/32, 1/16 (correction network)
-    latent: int = 128  # channels of y, on the 1/32 grid
-    slices: tuple[int, ...] = (16, 16, 32, 64)  # channel slices of y, in coding order
+    latent: int = 320  # channels of y, on the 1/32 grid
+    fine: int = 48  # channels on the 1/16 grid: the last 4 * fine of y are these, two by two positions to a cell
+    slices: tuple[int, ...] = (16, 16, 32, 64, 64, 128)  # channel slices of y, in coding order
     hyper: int = 32  # channels of z, on the 1/128 grid
     rates: int = 8  # anchor rates of the gain unit
     m_max: int = 4  # product sub-quantizers of a token
     codewords: int = 256
     dims: int = 8  # dimensions of a codeword
+
+    @property
+    def coarse(self) -> int:
+        """Channels of y that belong to a whole cell."""
+        return self.latent - 4 * self.fine
 
     @staticmethod
     def of(data: dict[str, Any]) -> NetConfig:

@@ -34,7 +34,7 @@ class LatentTwin(nn.Module):
         self.up1 = QLinear(9 * cfg.hyper, 4 * HIDDEN, S.ACT, 0.3)
         self.up2 = QLinear(9 * HIDDEN, 4 * HIDDEN, S.ACT)
         ends = np.cumsum([0, *cfg.slices])
-        spread = start_scale(cfg.latent)
+        spread = start_scale(cfg.coarse, cfg.fine)
         self.slices = nn.ModuleList(
             SliceTwin(cfg, c, spread[a:b]) for c, a, b in zip(cfg.slices, ends[:-1], ends[1:], strict=True)
         )

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hflow.nets.blocks import Up, conv, stack
 from hflow.nets.config import NetConfig
-from hflow.nets.linear import BLOCK, basis, lapped, synthesize
+from hflow.nets.linear import BLOCK, basis, fine_order, lapped, order, synthesize
 
 Features = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -29,20 +29,32 @@ class Correction(nn.Module):
         super().__init__()
         w4, w8, w16, w32 = cfg.widths
         n32, n16 = cfg.corr_blocks
-        self.inp = conv(cfg.latent, w32)
+        self.coarse, self.fine = cfg.coarse, cfg.fine
+        self.inp = conv(cfg.coarse, w32)
         self.rate = nn.Linear(1, w32)
         self.body32, self.up16, self.body16 = stack(w32, n32), Up(w32, w16), stack(w16, n16)
         self.up8, self.up4 = Up(w16, w8), Up(w8, w4)
-        self.linear = nn.ConvTranspose2d(cfg.latent, 3, 2 * BLOCK, BLOCK, BLOCK // 2, bias=False)
+        self.linear = nn.ConvTranspose2d(cfg.coarse, 3, 2 * BLOCK, BLOCK, BLOCK // 2, bias=False)
+        if self.fine:
+            self.linear16 = nn.ConvTranspose2d(cfg.fine, 3, BLOCK, BLOCK // 2, BLOCK // 4, bias=False)
+            self.inp16 = conv(cfg.fine, w16)
         self.base4, self.base8 = conv(48, w4), conv(w4, w8, stride=2)
         with torch.no_grad():
-            self.linear.weight.copy_(lapped(basis(cfg.latent) / 2))
+            self.linear.weight.copy_(lapped(basis(order(cfg.coarse)) / 2))
+            if self.fine:
+                self.linear16.weight.copy_(lapped(basis(fine_order(cfg.coarse, cfg.fine), BLOCK // 2) / 2))
+                self.inp16.weight.mul_(0.1)
 
     def forward(self, y: Tensor, rate: Tensor) -> Features:
+        fine = F.pixel_shuffle(y[:, self.coarse :], 2) if self.fine else None
+        y = y[:, : self.coarse]
         base = synthesize(y, self.linear.weight)
+        if fine is not None:
+            base = base + synthesize(fine, self.linear16.weight)
         b4 = F.leaky_relu(self.base4(F.pixel_unshuffle(2 * base, 4)), 0.1)
         h = self.inp(0.25 * y) + self.rate(rate[:, None])[:, :, None, None]
-        c16 = self.body16(self.up16(F.leaky_relu(self.body32(h), 0.1)))
+        c16 = self.up16(F.leaky_relu(self.body32(h), 0.1))
+        c16 = self.body16(c16 if fine is None else c16 + self.inp16(0.25 * fine))
         c8 = F.leaky_relu(self.up8(F.leaky_relu(c16, 0.1)) + self.base8(b4), 0.1)
         return c16, c8, F.leaky_relu(self.up4(c8), 0.1) + b4, base
 

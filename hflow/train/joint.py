@@ -67,7 +67,7 @@ def draw_settings(n: int, h: int, w: int, rng: np.random.Generator) -> tuple[Ten
     """Random (rate, m, keep, alpha) of a batch; h and w on the token grid."""
     # Most practice where most files are: 0.008 bpp and up.
     rate = torch.from_numpy(np.where(rng.random(n) < 0.15, 0.35 * rng.random(n), rng.uniform(0.35, 1.0, n))).float()
-    m = torch.from_numpy(rng.choice(5, size=n, p=[0.64, 0.16, 0.08, 0.05, 0.07]))
+    m = torch.from_numpy(rng.choice(5, size=n, p=[0.76, 0.12, 0.05, 0.03, 0.04]))
     share = torch.from_numpy(rng.choice([1.0, 0.5, 0.25], size=n, p=[0.5, 0.2, 0.3])).float()
     alpha = torch.from_numpy(np.where((m.numpy() > 1) & (rng.random(n) < 0.15), 0.0, 1.0)).float()
     share = torch.where(alpha == 0, torch.ones_like(share), share)
@@ -84,9 +84,9 @@ def targets(cfg: NetConfig, low: float, high: float) -> Tensor:
 SPEEDS = {"proxy": 2.5, "gain": 4.0, "analysis.linear": 0.1, "decoder.correction.linear": 0.1}
 
 
-def steer(step: int) -> float:
+def steer(step: int, fitted: bool) -> float:
     """Step size of the rate controller: off until the rate model means something, then coarse, then fine."""
-    return 0.0 if step < 400 else 0.01 if step < 1500 else 0.004
+    return 0.0 if step < 400 and not fitted else 0.01 if step < 1500 else 0.004
 
 
 def fit_rate(model: JointModel, photos: Photos, cfg: RunConfig, steps: int) -> None:
@@ -195,7 +195,7 @@ def main() -> None:
         )
         loop.update(loss)
         with torch.no_grad():
-            err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step)
+            err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step, opts["fit_rate"] > 0)
             log_lambda.index_add_(0, low, err * (1 - frac))
             log_lambda.index_add_(0, low + 1, err * frac)
             log_lambda.clamp_(opts["min_log_lambda"], opts["max_log_lambda"])

@@ -23,10 +23,10 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     """Nearest semi-orthogonal matrix of g (rows, columns), roughly, by Newton-Schulz."""
     x = g.T if g.shape[0] > g.shape[1] else g
     x = x / (x.norm() + 1e-7)
-    if has_bf16(g.device.type):
-        x = _iterate(x.bfloat16(), steps)
+    if x.shape[1] >= 2 * x.shape[0]:
+        x = _iterate_gram(x, steps)
     else:
-        x = _iterate_gram(x, steps) if x.shape[1] >= 2 * x.shape[0] else _iterate(x, steps)
+        x = _iterate(x.bfloat16() if has_bf16(g.device.type) else x, steps)
     return x.T if g.shape[0] > g.shape[1] else x
 
 
@@ -78,4 +78,4 @@ class Muon(torch.optim.Optimizer):
 def is_matrix(name: str, p: Tensor, least: int = 48) -> bool:
     """Whether Muon should train a parameter: weights of wide layers, not tables, biases, bases or thin layers."""
     wide = p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= least
-    return wide and name.endswith("weight") and ".linear." not in name
+    return wide and name.endswith("weight") and ".linear" not in name

@@ -52,7 +52,7 @@ class RateProxy(nn.Module):
             for net, c in zip(self.nets, cfg.slices, strict=True):
                 last = list(net.children())[-1]
                 assert isinstance(last, nn.Conv2d) and last.bias is not None
-                last.bias[c:] = start_scale(cfg.latent)[offset : offset + c]
+                last.bias[c:] = start_scale(cfg.coarse, cfg.fine)[offset : offset + c]
                 last.weight.mul_(0.3)
                 offset += c
 
