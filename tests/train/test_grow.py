@@ -1,0 +1,68 @@
+"""Growing a network's checkpoint to larger sizes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_bundle import NET, checkpoints
+
+from hflow.integer.twin import TwinOps
+from hflow.nets import continuous as C
+from hflow.nets.config import NetConfig
+from hflow.train import grow
+from hflow.train.joint import JointModel
+from hflow.train.latent import LatentModel
+
+
+@pytest.fixture
+def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny checkpoints with two further fine channels, eight of the latent."""
+    for name, state in zip(("joint", "latent", "predictor"), checkpoints(7), strict=True):
+        torch.save(state, tmp_path / f"{name}.pt")
+    out = tmp_path / "grown"
+    sizes = ["latent=24", "fine=4", "slices=[4,4,8,8]"]
+    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path), *sizes, "-o", str(out)])
+    grow.main()
+    return out
+
+
+def loaded(path: Path) -> JointModel:
+    state = torch.load(path, weights_only=True)
+    model = JointModel(NetConfig.of(state["net"]))
+    model.load_state_dict(state["average"])
+    return model.eval()
+
+
+def test_old_channels_and_their_picture_stay(grown: Path) -> None:
+    before, after = loaded(grown.parent / "joint.pt"), loaded(grown / "joint.pt")
+    x, rate, old = torch.rand(1, 3, 64, 64), torch.tensor([0.5]), NET["latent"]
+    with torch.no_grad():
+        _, y = before.analysis(x, rate)
+        _, more = after.analysis(x, rate)
+        assert more.shape[1] == 24
+        torch.testing.assert_close(more[:, :old], y)
+        more[:, old:] = 0
+        for a, b in zip(before.decoder.correction(y, rate), after.decoder.correction(more, rate), strict=True):
+            torch.testing.assert_close(a, b)
+    gain = after.gain(rate)[0, :, 0, 0]
+    assert gain[old:].min() >= gain[old - 8 : old].min() and gain[old:].max() <= gain[old - 8 : old].max()
+
+
+def test_old_slices_cost_what_they_did(grown: Path) -> None:
+    """The entropy model's first slices do not hear the new channels before it is trained on."""
+    ops, outputs = TwinOps(bf16=False), []
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(-5, 6, (1, 5, 6, 24), generator=generator).float()
+    hyper = torch.randint(-50, 50, (1, 5, 6, C.HIDDEN), generator=generator).float()
+    for folder, channels in ((grown.parent, NET["latent"]), (grown, 24)):
+        state = torch.load(folder / "latent.pt", weights_only=True)
+        model = LatentModel(NetConfig.of(state["net"]))
+        model.load_state_dict(state["average"])
+        with torch.no_grad():
+            context = torch.cat([hyper, y[..., :channels]], -1)
+            outputs.append(C.slice_params(ops, C.tables(ops), model.twin.slices[0], context))
+    for a, b in zip(*outputs, strict=True):
+        assert float((a - b).abs().max()) <= 2  # a coarser or finer grid of the weights
