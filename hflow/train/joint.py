@@ -143,7 +143,7 @@ def main() -> None:
     torch.manual_seed(cfg.seed)
     dev = cfg.device
     model = JointModel(net).to(dev)
-    extra = {"log_lambda": torch.linspace(*opts["log_lambda"], net.rates)}
+    extra = {"log_lambda": torch.from_numpy(np.linspace(*opts["log_lambda"], net.rates)).float()}
     loop = Loop(cfg, model, extra, SPEEDS)
     if opts["channels_last"]:
         model.to(memory_format=torch.channels_last)
