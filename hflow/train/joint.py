@@ -143,7 +143,8 @@ def main() -> None:
     torch.manual_seed(cfg.seed)
     dev = cfg.device
     model = JointModel(net).to(dev)
-    extra = {"log_lambda": torch.from_numpy(np.linspace(*opts["log_lambda"], net.rates)).float()}
+    lowest, highest = opts["log_lambda"]
+    extra = {"log_lambda": torch.linspace(lowest, highest, net.rates)}
     loop = Loop(cfg, model, extra, SPEEDS)
     if opts["channels_last"]:
         model.to(memory_format=torch.channels_last)
