@@ -3,6 +3,7 @@
     python -m hflow.train.fusion CONFIG.toml init=runs/joint/last.pt recipe.predictor=runs/predictor/last.pt
 
 Only the decoder is trained. Two thirds of the samples have no tokens; a few have no continuous stream or alpha = 0.
+`recipe.adversarial` above 0 trains it against a critic, with that share of the other losses' gradient.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hflow.nets import continuous as C
 from hflow.nets import predictor as P
 from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid
+from hflow.train.critic import Critic, critic_loss, with_adversary
 from hflow.train.data import Photos, validation
 from hflow.train.joint import SPEEDS, JointModel, in_use
 from hflow.train.latent import anchors
@@ -32,6 +34,7 @@ from hflow.train.predictor import masked
 from hflow.train.streams import integers
 
 MASKS = LABELS
+WARM = 0.15  # share of the run in which the critic gets ahead before it is fully heard
 
 
 def load_predictor(path: str, net: Any, device: str) -> Any:
@@ -115,6 +118,7 @@ def main() -> None:
         "mse": 50.0,
         "squeeze": 1.0,
         "vgg": 0.0,
+        "adversarial": 0.0,
         "predictor": "",
         "val_every": 500,
         "val_n": 32,
@@ -127,7 +131,10 @@ def main() -> None:
     net = NetConfig.of(source["net"])
     model = JointModel(net).to(dev).requires_grad_(False).eval()
     model.decoder.requires_grad_(True)
-    loop = Loop(cfg, model, None, SPEEDS)
+    critic = Critic().to(dev) if opts["adversarial"] else None
+    if critic is not None:
+        model.critic = critic
+    loop = Loop(cfg, model, None, {**SPEEDS, "critic": 4.0})
     model.to(memory_format=torch.channels_last)
     streams = Streams(model, load_predictor(opts["predictor"], net, dev), dev)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
@@ -135,7 +142,7 @@ def main() -> None:
     squeeze, yard = (load_lpips(cfg.metrics, k).to(dev).requires_grad_(False) for k in ("squeeze", "alex"))
     vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if opts["vgg"] else None
     rng = np.random.default_rng(cfg.seed + loop.step)
-    seen, clock, at = np.zeros(3), loop.spent, loop.step
+    seen, clock, at = np.zeros(4), loop.spent, loop.step
     while not loop.done:
         x = photos.batch(cfg.batch, cfg.crop, rng).contiguous(memory_format=torch.channels_last)
         level, m, masks, alpha = draw(cfg.batch, rng)
@@ -148,13 +155,20 @@ def main() -> None:
             lp = lpips_loss(squeeze, xc, oc).mean()
             vg = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
         mse = (x - o).square().mean()
-        loop.update(opts["mse"] * mse + opts["squeeze"] * lp + opts["vgg"] * vg)
-        seen += float(mse.detach()), float(lp.detach()), float(vg.detach())
+        loss = opts["mse"] * mse + opts["squeeze"] * lp + opts["vgg"] * vg
+        apart = lp.new_zeros(())
+        if critic is not None:
+            with mixed(dev):
+                apart = critic_loss(critic, x, o)
+                loss = with_adversary(loss, o, critic, opts["adversarial"] * min(1.0, loop.progress / WARM)) + apart
+        loop.update(loss)
+        seen += float(mse.detach()), float(lp.detach()), float(vg.detach()), float(apart.detach())
         if loop.step % 50 == 0:
-            psnr, (_, lpv, vgv) = float(-10 * np.log10(seen[0] / 50)), seen / 50
+            psnr, (_, lpv, vgv, cv) = float(-10 * np.log10(seen[0] / 50)), seen / 50
             speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
-            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, squeeze=float(lpv), vgg=float(vgv), img_s=speed)
-            seen, clock, at = np.zeros(3), loop.spent, loop.step
+            losses = {"squeeze": float(lpv), "vgg": float(vgv), "critic": float(cv)}
+            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **losses, img_s=speed)
+            seen, clock, at = np.zeros(4), loop.spent, loop.step
         if loop.step % opts["val_every"] == 0 or loop.done:
             scores = validate(loop.average, streams, val, {"squeeze": squeeze, "alex": yard})
             loop.log(event="val", step=loop.step, **scores)

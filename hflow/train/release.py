@@ -41,7 +41,8 @@ def build(joint: dict, latent: dict, predictor: dict, small: bool) -> tuple[dict
     """Checkpoints to (arrays of the weights file, sizes, proven bounds)."""
     cfg = NetConfig.of(joint["net"])
     model = JointModel(cfg)
-    missing, unknown = model.load_state_dict(joint["average"], strict=False)
+    trained = {k: v for k, v in joint["average"].items() if not k.startswith("critic.")}
+    missing, unknown = model.load_state_dict(trained, strict=False)
     missing = [k for k in missing if not k.startswith("proxy.")]  # the float rate model is not released
     if missing or unknown:
         raise ValueError(f"the joint checkpoint does not fit the networks: {(missing + unknown)[0]}")

@@ -232,3 +232,6 @@ def test_joint_and_fusion_take_a_step(recipe: Callable[..., Path], tmp_path: Pat
     assert changed == {"decoder"}  # the streams' meaning has to stay as it is
     row = json.loads((four / "log.jsonl").read_text().splitlines()[-1])
     assert all(math.isfinite(v) for k, v in row.items() if k != "event")
+
+    five = recipe(fusion, *settings, "recipe.lpips_crop=64", "recipe.adversarial=0.5", f"out={tmp_path}/five")
+    release.build(saved(five), checkpoints(7)[1], checkpoints(7)[2], small=True)  # the critic is not released
