@@ -71,7 +71,7 @@ def quality(
     console = Console(stderr=True)
     for line in missing:
         console.print(f"left out: {line}", markup=False, highlight=False)
-    shown, middle, sheet = report.Gallery(gallery), bpp[len(bpp) // 2], []
+    shown, middle, sheet = report.Gallery(gallery), bpp[(len(bpp) - 1) // 2], []
 
     def keep(codec: str, picture: str, target: float, x: Any) -> None:
         shown.keep(codec, picture, target, x)
