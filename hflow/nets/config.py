@@ -32,5 +32,7 @@ class NetConfig:
     @staticmethod
     def of(data: dict[str, Any]) -> NetConfig:
         known = {f.name for f in dataclasses.fields(NetConfig)}
+        if "latent" in data:  # bundles before hf3 name every size but this one
+            data = {"fine": 0, **data}
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
         return NetConfig(**values)

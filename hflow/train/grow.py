@@ -63,7 +63,7 @@ def main() -> None:
     torch.manual_seed(1)
     for part in ("joint", "latent", "predictor"):
         state = torch.load(args.folder / f"{part}.pt", weights_only=True)
-        net = {"fine": 0, **state["net"], **tomllib.loads("\n".join(args.sizes))}
+        net = {**state["net"], **tomllib.loads("\n".join(args.sizes))}
         cfg = NetConfig.of(net)
         model: nn.Module
         if part == "joint":

@@ -47,12 +47,12 @@ class RateProxy(nn.Module):
             )
             for c in cfg.slices
         )
-        offset = 0
+        offset, spread = 0, start_scale(cfg.coarse, cfg.fine)
         with torch.no_grad():
             for net, c in zip(self.nets, cfg.slices, strict=True):
                 last = list(net.children())[-1]
                 assert isinstance(last, nn.Conv2d) and last.bias is not None
-                last.bias[c:] = start_scale(cfg.coarse, cfg.fine)[offset : offset + c]
+                last.bias[c:] = spread[offset : offset + c]
                 last.weight.mul_(0.3)
                 offset += c
 

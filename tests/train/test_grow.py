@@ -36,6 +36,12 @@ def loaded(path: Path) -> JointModel:
     return model.eval()
 
 
+def test_sizes_from_before_there_were_fine_channels() -> None:
+    old = {k: v for k, v in NET.items() if k != "fine"}
+    assert NetConfig.of(old).coarse == old["latent"]
+    assert NetConfig.of({}) == NetConfig()
+
+
 def test_old_channels_and_their_picture_stay(grown: Path) -> None:
     before, after = loaded(grown.parent / "joint.pt"), loaded(grown / "joint.pt")
     x, rate, old = torch.rand(1, 3, 64, 64), torch.tensor([0.5]), NET["latent"]
