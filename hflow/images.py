@@ -35,12 +35,18 @@ def load(source: Source) -> tuple[Image.Image, list[str]]:
                 _check_size(file, name)
                 notes = _animation(file)
                 file.load()
-                rgb = _rgb(_upright(file, notes), notes)
+                rgb, dropped = as_srgb(_upright(file, notes))
         except InputError:
             raise
         except Exception as error:  # damaged files make Pillow's readers fail in every way there is
             raise InputError(f"{name}: {_reason(error)}") from error
-    return rgb, notes + [_line(w.message) for w in seen if not issubclass(w.category, DeprecationWarning)]
+    return rgb, notes + dropped + [_line(w.message) for w in seen if not issubclass(w.category, DeprecationWarning)]
+
+
+def as_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """An image of any mode as 8-bit sRGB, as `load` gives it, with a warning for everything that was dropped."""
+    notes: list[str] = []
+    return _rgb(image, notes), notes
 
 
 def check_output(path: Path, force: bool) -> None:
