@@ -1,0 +1,82 @@
+"""Symbols out of bytes (container.md, section 2), in Python's integers, which have no bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hflow.errors import FormatError
+
+ESCAPE = 31
+MAX_PREFIX = 20
+
+
+class RangeDecoder:
+    """One message. The bytes are followed by zeros without end."""
+
+    def __init__(self, message: bytes) -> None:
+        self.message = message
+        self.position = 0
+        self.offset = self.take(8)
+        self.range = 2**64 - 1
+
+    def take(self, n: int) -> int:
+        """The next n bytes as a big-endian number."""
+        taken = self.message[self.position : self.position + n]
+        self.position += n
+        return int.from_bytes(taken + bytes(n - len(taken)), "big")
+
+    def symbol(self, frequencies: Sequence[int]) -> int:
+        """One symbol in 0..V-1 under V frequencies >= 1 that sum to 2^16."""
+        if len(frequencies) == 1:
+            return 0
+        quantile = self.quantile()
+        start = 0
+        for s, f in enumerate(frequencies):
+            if quantile < start + 256 * f:
+                self.consume(start, 256 * f)
+                return s
+            start += 256 * f
+        raise ValueError("the frequencies do not sum to 2^16")
+
+    def raw(self, bits: int) -> int:
+        """One raw value of n bits."""
+        if bits == 0:
+            return 0
+        size = 2 ** (24 - bits)
+        value = self.quantile() // size
+        self.consume(value * size, size)
+        return value
+
+    def quantile(self) -> int:
+        quantile = self.offset // (self.range // 2**24)
+        if quantile >= 2**24:
+            raise FormatError("damaged: a stream holds what no encoder writes")
+        return quantile
+
+    def consume(self, start: int, size: int) -> None:
+        scale = self.range // 2**24
+        self.offset -= scale * start
+        self.range = scale * size
+        if self.range < 2**32:
+            self.range *= 2**32
+            self.offset = self.offset * 2**32 + self.take(4)
+
+
+def latents(decoder: RangeDecoder, tables: Sequence[Sequence[int]], numbers: Sequence[int]) -> list[int]:
+    """A group of latents minus their integer means: value n under tables[numbers[n]] (sections 2.4 and 2.5)."""
+    order = sorted(range(len(numbers)), key=lambda n: (numbers[n], n))
+    symbols = {n: decoder.symbol(tables[numbers[n]]) for n in order}
+    values = {n: escape(decoder) if symbols[n] == ESCAPE else symbols[n] - 15 for n in order}
+    return [values[n] for n in range(len(numbers))]
+
+
+def escape(decoder: RangeDecoder) -> int:
+    """A value of magnitude 16 or more: its sign, then its magnitude as Exp-Golomb of order 0."""
+    negative = decoder.raw(1)
+    p = 0
+    while decoder.raw(1) == 0:
+        p += 1
+        if p > MAX_PREFIX:
+            raise FormatError("damaged: a latent is out of range")
+    u = decoder.raw(p) + 2**p - 1
+    return -(u + 16) if negative else u + 16
