@@ -101,6 +101,12 @@ def predictor_size(arrays: dict[str, np.ndarray]) -> PredictorConfig:
     return PredictorConfig(width, int(arrays["blocks.0.bias.rows"].shape[1]), blocks, hidden)
 
 
+def latent_size(arrays: dict[str, np.ndarray]) -> tuple[int, int]:
+    """The rate model's hidden features and those inside a slice, read off its parameters. KeyError or ValueError."""
+    (_, hidden), (wide, _) = arrays["rate.rows"].shape, arrays["slices.0.local.weight"].shape
+    return hidden, wide
+
+
 def check_integers(arrays: dict[str, np.ndarray], twin: Callable[[], nn.Module]) -> None:
     """KeyError or ValueError unless every parameter of the twin is there, in its shape and within the proven bound."""
     with torch.device("meta"):
@@ -141,7 +147,8 @@ def _load(path: Path, device: str, ops: Any) -> Model:
         arrays = load_arrays(raw)
         cfg = NetConfig.of(about["net"])
         size = predictor_size(split(arrays, "int.predictor"))
-        check_integers(split(arrays, "int.latent"), lambda: LatentTwin(cfg))
+        hidden, wide = latent_size(split(arrays, "int.latent"))
+        check_integers(split(arrays, "int.latent"), lambda: LatentTwin(cfg, hidden, wide))
         check_integers(split(arrays, "int.predictor"), lambda: PredictorTwin(cfg, size))
         nets = FloatNets(cfg)
         nets.load_state_dict({"pq.counts": nets.pq.counts, **restore(split(arrays, "float"))})

@@ -8,6 +8,7 @@ The network is written once over `ops` (see hflow.integer): training, decoding a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,36 +20,35 @@ from hflow.integer.twin import QLinear, QTable
 from hflow.nets.config import NetConfig
 from hflow.nets.linear import start_scale
 
-HIDDEN = 96
-WIDE = 128
+HIDDEN = 96  # features on the grid of y
+WIDE = 128  # features inside a slice
 
 
 class LatentTwin(nn.Module):
     """The trainable parameters; the forward pass is `hyper_features` and `walk`."""
 
-    def __init__(self, cfg: NetConfig) -> None:
+    def __init__(self, cfg: NetConfig, hidden: int = HIDDEN, wide: int = WIDE) -> None:
         super().__init__()
         self.z_mean = QTable(cfg.rates, cfg.hyper, S.MEAN, 0.0)
         self.z_scale = QTable(cfg.rates, cfg.hyper, 3, 0.0)
-        self.rate = QTable(cfg.rates, HIDDEN, S.ACT, 0.0)
-        self.up1 = QLinear(9 * cfg.hyper, 4 * HIDDEN, S.ACT, 0.3)
-        self.up2 = QLinear(9 * HIDDEN, 4 * HIDDEN, S.ACT)
+        self.rate = QTable(cfg.rates, hidden, S.ACT, 0.0)
+        self.up1 = QLinear(9 * cfg.hyper, 4 * hidden, S.ACT, 0.3)
+        self.up2 = QLinear(9 * hidden, 4 * hidden, S.ACT)
         ends = np.cumsum([0, *cfg.slices])
         spread = start_scale(cfg.coarse, cfg.fine)
-        self.slices = nn.ModuleList(
-            SliceTwin(cfg, c, spread[a:b]) for c, a, b in zip(cfg.slices, ends[:-1], ends[1:], strict=True)
-        )
+        self.slices = nn.ModuleList(SliceTwin(hidden + cfg.latent, wide, spread[a:b]) for a, b in pairwise(ends))
 
 
 class SliceTwin(nn.Module):
-    """Parameters of one channel slice."""
+    """Parameters of one channel slice; spread (channels,): its rough log scales to start from."""
 
-    def __init__(self, cfg: NetConfig, channels: int, spread: Tensor) -> None:
+    def __init__(self, context: int, wide: int, spread: Tensor) -> None:
         super().__init__()
-        self.local = QLinear(9 * (HIDDEN + cfg.latent), WIDE, S.ACT, 0.5)
-        self.mix = QLinear(WIDE, WIDE, S.ACT)
-        self.everywhere = QLinear(WIDE, WIDE, S.ACT)
-        self.out = QLinear(WIDE, 2 * channels, S.ACT, 0.3)
+        channels = len(spread)
+        self.local = QLinear(9 * context, wide, S.ACT, 0.5)
+        self.mix = QLinear(wide, wide, S.ACT)
+        self.everywhere = QLinear(wide, wide, S.ACT)
+        self.out = QLinear(wide, 2 * channels, S.ACT, 0.3)
         with torch.no_grad():  # see scale_index: eight indices per unit, index 8 at zero
             self.out.b[channels:] = ((spread - S.SCALE_MIN) / S.SCALE_STEP - 8) / 8
 
@@ -74,7 +74,7 @@ def hyper_prior(ops: Any, p: Any, anchor: Any) -> tuple[Any, Any]:
 
 
 def hyper_features(ops: Any, t: dict[str, Any], p: Any, z: Any, anchor: Any, h: int, w: int) -> Any:
-    """z (B, hz, wz, Cz), anchor rates (B,) to features (B, h, w, HIDDEN) on the grid of y."""
+    """z (B, hz, wz, Cz), anchor rates (B,) to features (B, h, w, hidden) on the grid of y."""
     x = ops.shift(ops.conv3(ops.table(z, t["squash"]), p.up1), p.up1.acc_bits - S.ACT, 127)
     x = ops.table(upscale(ops, x), t["gelu"])
     x = upscale(ops, ops.shift(ops.conv3(x, p.up2), p.up2.acc_bits - S.ACT, 127))
@@ -83,7 +83,7 @@ def hyper_features(ops: Any, t: dict[str, Any], p: Any, z: Any, anchor: Any, h: 
 
 
 def slice_params(ops: Any, t: dict[str, Any], p: Any, context: Any) -> tuple[Any, Any]:
-    """Context (B, h, w, HIDDEN + latent) to means in eighths and scale indices, both (B, h, w, C)."""
+    """Context (B, h, w, hidden + latent) to means in eighths and scale indices, both (B, h, w, C)."""
     x = ops.table(ops.shift(ops.conv3(context, p.local), p.local.acc_bits - S.ACT, 127), t["gelu"])
     g = ops.shift(ops.linear(ops.grid_mean(x), p.everywhere), p.everywhere.acc_bits - S.ACT, 127)
     x = ops.table(ops.shift(ops.linear(x, p.mix), p.mix.acc_bits - S.ACT, 127) + g, t["gelu"])
