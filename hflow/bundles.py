@@ -13,12 +13,13 @@ from hflow.errors import BundleError
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was found: its name, the number that files carry, and its folder."""
+    """A bundle that was found. number: the one that files carry. sha256: of the weights. path: its folder."""
 
     name: str
     number: int
     sha256: str
     path: Path
+    licence: str
 
 
 def folders() -> list[Path]:
@@ -59,6 +60,7 @@ def _scan() -> Iterator[Bundle]:
         for file in sorted(folder.glob("*/bundle.json")):
             try:
                 about = json.loads(file.read_text("utf-8"))
-                yield Bundle(str(about["name"]), int(about["number"]), str(about["sha256"]), file.parent)
+                licence = str(about.get("license", "not stated"))
+                yield Bundle(str(about["name"]), int(about["number"]), str(about["sha256"]), file.parent, licence)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise BundleError(f"{file}: not a bundle description ({type(error).__name__}: {error})") from error

@@ -1,4 +1,4 @@
-"""The command line: `hflow encode`, `decode`, `inspect`, `bench`. Commands are loaded when they are used."""
+"""The command line, one module per command; they are loaded when they are used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hflow import __version__
 from hflow.cli.errors import quit_quietly, report
 from hflow.errors import HflowError
 
-COMMANDS = ("encode", "decode", "inspect", "bench")
+COMMANDS = ("encode", "decode", "inspect", "show", "compare", "models", "bench", "completion")
 
 
 class Commands(click.Group):
@@ -31,7 +31,30 @@ class Commands(click.Group):
             ctx.exit(quit_quietly())
 
 
+def _versions(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    """hflow, torch and the bundle that new files are made with, without loading any of them."""
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    from hflow import bundles
+
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "not installed"
+    try:
+        default = bundles.listing()[-1:]
+        bundle = f"{default[0].name} ({default[0].number})" if default else "none installed"
+    except HflowError as error:
+        bundle = str(error)
+    click.echo(f"hflow {__version__}\ntorch {torch}\nbundle {bundle}")
+    ctx.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="hflow")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_versions, help="Show the versions and exit."
+)
 def main() -> None:
     """An image codec for extreme low bitrates: 0.005 to 0.15 bits per pixel."""
