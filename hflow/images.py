@@ -25,9 +25,12 @@ if Image.MAX_IMAGE_PIXELS is not None:
 Source = str | os.PathLike[str] | bytes | IO[bytes]
 
 
-def load(source: Source) -> tuple[Image.Image, list[str]]:
-    """Read a picture as an upright sRGB image, with a warning for everything that was dropped on the way."""
-    name = _name(source)
+def load(source: Source, name: str | None = None) -> tuple[Image.Image, list[str]]:
+    """Read a picture as an upright sRGB image, with a warning for everything that was dropped on the way.
+
+    name: what errors call it, default the file's. InputError for what is no picture, damaged or too large.
+    """
+    name = name or _name(source)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         try:

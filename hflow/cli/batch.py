@@ -1,96 +1,179 @@
-"""From the files and folders on the command line to jobs, and through them: one failure does not stop the rest."""
+"""Through the jobs of a command, one after another: read, written, reported, skipped. A failure stops no other.
+
+Files are not done in parallel: torch already uses all cores for one (docs/design.md has the figures).
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Sequence
+import errno
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hflow.cli.errors import report
+from hflow.cli.errors import report, say
+from hflow.cli.plan import Job, Naming, folder, plan
 from hflow.cli.progress import Bar
 from hflow.errors import HflowError, InputError, OutputError
 
+__all__ = ["Job", "Options", "Result", "folder", "many", "read", "run"]
+
+Watch = Callable[[int], Callable[[float], None] | None]
+
 
 @dataclass(frozen=True)
-class Job:
-    """One file to read and one to write."""
+class Options:
+    """What the options that `many` adds say."""
 
-    index: int
-    source: Path
-    target: Path
+    output: str | None
+    output_dir: str | None
+    name: str | None
+    recursive: bool
+    skip_existing: bool
+    force: bool
+    json_lines: bool
+    verbose: bool
+    quiet: bool
 
 
-def plan(inputs: Sequence[Path], output: str | None, suffix: str, known: Collection[str]) -> list[Job]:
-    """Pair inputs with outputs named `*suffix`; folders stand for the files in them that have a `known` suffix.
+@dataclass(frozen=True)
+class Result:
+    """What came of a job: the picture's size, the bytes of its .hfc file, and what to say of it."""
 
-    Two inputs with one output, or an output that is an input, are an error before anything is done.
+    width: int
+    height: int
+    size: int
+    text: str
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def bpp(self) -> float:
+        return 8 * self.size / self.pixels
+
+
+def many(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of commands that work on many files; the command gets them as one argument, `how`."""
+    names = Options.__dataclass_fields__
+
+    @functools.wraps(command)
+    def inner(**values: Any) -> None:
+        how = Options(**{name: values.pop(name) for name in names})
+        for one, other in (("output", "output_dir"), ("skip_existing", "force"), ("verbose", "quiet")):
+            if getattr(how, one) and getattr(how, other):
+                flags = [f"--{name.replace('_', '-')}" for name in (one, other)]
+                raise click.UsageError(f"{flags[0]} and {flags[1]} exclude each other.")
+        command(**values, how=how)
+
+    for option in reversed(
+        (
+            click.option("-o", "--output", metavar="OUT", help="A file, a folder, or - for stdout. [default: beside]"),
+            click.option("--output-dir", metavar="DIR", help="A folder; made where it is missing."),
+            click.option("--name", metavar="TEMPLATE", help='Names of the outputs, such as "{stem}-{ext}.hfc".'),
+            click.option("-r", "--recursive", is_flag=True, help="Folders with all below; their tree is kept."),
+            click.option("--skip-existing", is_flag=True, help="Do only what is missing, so as to resume."),
+            click.option("--force", is_flag=True, help="Overwrite existing files."),
+            click.option("--json-lines", is_flag=True, help="A JSON object for each file on stdout."),
+            click.option("-v", "--verbose", is_flag=True, help="Times, skipped files and a summary too."),
+            click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+        )
+    ):
+        inner = option(inner)
+    return inner
+
+
+def run(
+    inputs: Sequence[str], how: Options, suffix: str, known: Collection[str], fields: Mapping[str, str],
+    work: Callable[[Job, Watch], Result],
+) -> None:  # fmt: skip
+    """Plan and do all jobs, say what came of each, and exit with the code of the first failure.
+
+    suffix: of outputs. known: suffixes of the files that count in a folder. fields: what --name may use beside {stem}
+    and {ext}. work: reads, does and writes a job; calls its second argument with the pixels, for what to tell progress.
     """
-    sources = [file for item in inputs for file in (_files(item, known) if item.is_dir() else [item])]
-    single = len(inputs) == 1 and not inputs[0].is_dir()
-    if output is None:
-        targets = [source.with_suffix(suffix) for source in sources]
-    elif single and not Path(output).is_dir() and not output.endswith(("/", os.sep)):
-        targets = [Path(output)]
-    else:
-        place = folder(output)
-        targets = [place / source.with_suffix(suffix).name for source in sources]
-    _check_distinct(sources, targets)
-    return [Job(*pair) for pair in zip(range(len(sources)), sources, targets, strict=True)]
-
-
-def run(jobs: Sequence[Job], work: Callable[[Job, Bar], str], quiet: bool) -> None:
-    """Do all jobs, print the line that `work` returns for each, and exit with the code of the first failure."""
-    codes = []
-    with Bar(len(jobs), quiet) as bar:
+    output = how.output_dir or how.output
+    naming = Naming(output, bool(how.output_dir), how.name, suffix, fields)
+    jobs = plan(inputs, naming, known, how.recursive)
+    if how.json_lines and any(job.target is None for job in jobs):
+        raise click.UsageError("--json-lines needs standard output for itself.")
+    skipped = {job for job in jobs if how.skip_existing and job.target and job.target.exists()}
+    codes, started = [], time.perf_counter()
+    with Bar(len(jobs) - len(skipped), how.quiet) as bar:
         for job in jobs:
+            if job in skipped:
+                _say(job, how, {"status": "skipped"}, "exists, skipped" if how.verbose else None)
+                continue
+            began = time.perf_counter()
             try:
-                line = work(job, bar)
-                bar.hide()
-                if not quiet:
-                    click.echo(line)
+                _check(job, how.force)
+                done = work(job, functools.partial(bar.watch, job.name))
+                seconds = time.perf_counter() - began
+                bar.count(done.pixels, done.bpp)
+                about = {
+                    "status": "done", "width": done.width, "height": done.height, "bytes": done.size, "bpp": done.bpp,
+                    "seconds": round(seconds, 4),
+                }  # fmt: skip
+                pace = f"  {seconds:.2f} s  {done.pixels / seconds / 1e6:.2f} MP/s" if how.verbose else ""
+                _say(job, how, about, done.text + pace)
             except HflowError as error:
-                bar.hide()
-                codes.append(report(error, job.source, job.target))
+                bar.fail()
+                codes.append(report(error, *(Path(f) for f in (job.name, job.target) if f)))
+                _say(job, how, {"status": "failed", "error": str(error), "code": codes[-1]}, None)
+    if how.verbose:
+        say(f"{bar.summary}, {len(codes)} failed, {len(skipped)} skipped, {time.perf_counter() - started:.1f} s")
+    elif skipped and not how.quiet:
+        say(f"{len(skipped)} of {len(jobs)} files skipped: their outputs exist")
     click.get_current_context().exit(codes[0] if codes else 0)
 
 
-def read(path: Path) -> bytes:
-    """A whole file; InputError if that fails."""
+def read(source: Path | None) -> bytes:
+    """A whole file, or all of standard input; InputError if that fails."""
     try:
-        return path.read_bytes()
+        return sys.stdin.buffer.read() if source is None else source.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+        raise InputError(f"{source or 'stdin'}: {error.strerror or error}") from error
 
 
-def _files(folder: Path, known: Collection[str]) -> list[Path]:
+def write(job: Job, data: bytes, force: bool) -> None:
+    """The output of a job: a file, whole or not at all, or standard output; OutputError if that fails."""
+    from hflow.images import save_atomic
+
+    if job.target:
+        save_atomic(job.target, data, force)
+        return
+    stream = sys.stdout.buffer
     try:
-        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in known and f.is_file())
+        stream.write(data)
+        stream.flush()
     except OSError as error:
-        raise InputError(f"{folder}: {error.strerror or error}") from error
-    if not files:
-        raise InputError(f"{folder}: no {'/'.join(known) if len(known) == 1 else 'image'} files in this folder")
-    return files
+        if error.errno == errno.EPIPE:  # nobody reads on: click ends the program quietly
+            raise
+        raise OutputError(f"stdout: {error.strerror or error}") from error
 
 
-def folder(output: str) -> Path:
-    """A folder to write to, made where it is missing; OutputError if that fails."""
-    try:
-        Path(output).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror or error}") from error
-    return Path(output)
+def _check(job: Job, force: bool) -> None:
+    """OutputError if the output cannot be kept, before the work is done."""
+    if job.target:
+        from hflow.images import check_output
+
+        check_output(job.target, force)
+    elif sys.stdout.buffer.isatty():
+        raise OutputError("stdout: is a terminal, which cannot show a file; name one with -o")
 
 
-def _check_distinct(sources: Sequence[Path], targets: Sequence[Path]) -> None:
-    read_from = {os.path.realpath(source) for source in sources}
-    written: dict[str, Path] = {}
-    for source, target in zip(sources, targets, strict=True):
-        real = os.path.realpath(target)
-        if real in read_from:
-            raise OutputError(f"{target}: is an input, and would be overwritten")
-        if real in written:
-            raise OutputError(f"{target}: would be written twice, from {written[real]} and from {source}")
-        written[real] = source
+def _say(job: Job, how: Options, about: dict[str, Any], text: str | None) -> None:
+    """The line on a job; where standard output is taken by data, only if wanted, and on stderr."""
+    if how.json_lines:
+        click.echo(json.dumps({"input": job.name, "output": str(job.target), **about}))
+    elif text and job.target and not how.quiet:
+        click.echo(f"{job.name} -> {job.target}  {text}")
+    elif text and how.verbose:
+        say(f"{job.name} -> stdout  {text}")

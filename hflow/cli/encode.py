@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import click
 
 from hflow.cli import batch, options
 from hflow.cli.errors import say
-from hflow.cli.progress import Bar
 
 # What counts as an image in a folder; any readable file can be named.
 SUFFIXES = {f".{s}" for s in "avif bmp gif jp2 jpeg jpg pbm pgm png pnm ppm tga tif tiff webp".split()}  # noqa: SIM905
 
 
 @click.command("encode")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=options.FILES)
-@click.option("-o", "--output", metavar="OUT", help="A file, or a folder for several. [default: beside the input]")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
     "--bpp",
     type=float,
@@ -27,24 +24,20 @@ SUFFIXES = {f".{s}" for s in "avif bmp gif jp2 jpeg jpg pbm pgm png pnm ppm tga 
     help="Bits per pixel: 8 x file size / pixels.",
 )
 @options.device
-@options.force
-@options.quiet
-def command(inputs: tuple[Path, ...], output: str | None, bpp: float, device: str, force: bool, quiet: bool) -> None:
-    """Compress images, or all those of a folder, into .hfc files."""
-    jobs = batch.plan(inputs, output, ".hfc", SUFFIXES)
+@batch.many
+def command(inputs: tuple[str, ...], bpp: float, device: str, how: batch.Options) -> None:
+    """Compress images into .hfc files: files, folders, patterns, or - for stdin."""
 
-    def encode(job: batch.Job, bar: Bar) -> str:
+    def encode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
-        from hflow.images import check_output, load, save_atomic
+        from hflow.images import load
 
-        check_output(job.target, force)
-        image, warnings = load(job.source)
-        for warning in () if quiet else warnings:
-            say(f"{job.source}: {warning}")
-        pixels = image.width * image.height
-        progress = bar.watch(job.index, job.source.name, pixels)
-        data = hflow.encode(image, bpp, device=device, progress=progress)
-        save_atomic(job.target, data, force)
-        return f"{job.source} -> {job.target}  {len(data):,} bytes  {8 * len(data) / pixels:.5f} bpp"
+        image, warnings = load(batch.read(job.source), job.name)
+        for warning in () if how.quiet else warnings:
+            say(f"{job.name}: {warning}")
+        data = hflow.encode(image, bpp, device=device, progress=watch(image.width * image.height))
+        batch.write(job, data, how.force)
+        rate = 8 * len(data) / (image.width * image.height)
+        return batch.Result(image.width, image.height, len(data), f"{len(data):,} bytes  {rate:.5f} bpp")
 
-    batch.run(jobs, encode, quiet)
+    batch.run(inputs, how, ".hfc", SUFFIXES, {"bpp": f"{bpp:g}"}, encode)

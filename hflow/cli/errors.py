@@ -15,11 +15,11 @@ INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
 def report(error: HflowError, *files: Path) -> int:
-    """Print the error and return its exit code; names the first of `files` unless the message names one of them."""
+    """Print the error, after the first of `files` unless the message starts with one of them; return its exit code."""
     if os.environ.get("HFLOW_DEBUG") == "1":
         traceback.print_exception(error)
     message = " ".join(str(error).split())
-    named = not files or any(file.name in message for file in files)
+    named = not files or any(message.startswith(f"{file}:") for file in files)
     say(message if named else f"{files[0]}: {message}")
     return error.exit_code
 

@@ -38,10 +38,11 @@ def read(path: Path, device: str = "auto") -> Image.Image:
     return image
 
 
-def kind_of(path: Path) -> str:
+def kind_of(name: str | Path) -> str:
     """Pillow's name for the format that the suffix says, before any work is done; OutputError if there is none."""
     from PIL import Image
 
+    path = Path(name)
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise OutputError(f"{path}: {path.suffix or 'a name without suffix'} is not an image format to write")
