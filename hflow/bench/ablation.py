@@ -33,17 +33,21 @@ class Picture:
         self.q = self.whole[: self.geo.th, : self.geo.tw]
         self.q0 = pixels.token_indices(model, found, None, None)[: self.geo.th, : self.geo.tw]
 
+    def sent(self, mask: str) -> np.ndarray:
+        """Which tokens a schedule sends, (th, tw) bool."""
+        return sent_grid(self.geo.th, self.geo.tw, mask)
+
 
 def coded_bits(model: Model, p: Picture, level: int | None, q: np.ndarray) -> float:
     """Bits per token of the five-stage coder, M = 1, all sent."""
-    chunks, _ = tokens.write(model, p.geo, level, p.y if level is not None else None, 1, "all", q)
+    chunks, _ = tokens.write(model, p.geo, level, p.y if level is not None else None, 1, p.sent("all"), q)
     return 8 * sum(map(len, chunks)) / q[..., 0].size
 
 
 def accuracy(model: Model, p: Picture, level: int | None, mask: str) -> float:
     """Share of the tokens not sent that the fill-in gets right, M = 1."""
-    _, full = tokens.write(model, p.geo, level, p.y if level is not None else None, 1, mask, p.q)
-    missing = ~sent_grid(p.geo.th, p.geo.tw, mask)
+    _, full = tokens.write(model, p.geo, level, p.y if level is not None else None, 1, p.sent(mask), p.q)
+    missing = ~p.sent(mask)
     return float((full[..., 0] == p.q[..., 0])[missing].mean())
 
 
@@ -119,7 +123,7 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         decoded = []
         for p in items:
             q = (p.q if lv is not None else p.q0)[..., :m] if m else None
-            decoded.append(pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, mask, alpha))
+            decoded.append(pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, p.sent(mask), alpha))
         pairs = [(p.rgb, out) for p, out in zip(items, decoded, strict=True)]
         a, b = mean(psnr(*k) for k in pairs), mean(distance(*k) if distance else float("nan") for k in pairs)
         lines.append(f"| {name} | {a:.2f} | {b:.3f} |")

@@ -35,7 +35,7 @@ def table(model: Model, paths: list[Path], bpps: list[float], metrics: Path | No
             for m, mask in SETTINGS:
                 c = coder.fit(int(bpp * area / 8), m, mask)
                 if c is not None and c.level is not None:
-                    out = pixels.synthesize(model, geo, c.level, c.y, c.tokens, c.mask)
+                    out = pixels.synthesize(model, geo, c.level, c.y, c.tokens, c.sent)
                     score = distance(rgb, out) if distance else float("nan")
                     rows[m, mask].append((8 * c.size / area, c.level, psnr(rgb, out), score))
         for (m, mask), found in rows.items():

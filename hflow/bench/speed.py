@@ -31,6 +31,7 @@ from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder, choose
 from hflow.container import parse
 from hflow.nets.bundle import Model, load, pick_device
+from hflow.nets.grids import sent_grid
 
 Times = dict[str, float]
 
@@ -68,17 +69,18 @@ def decode(model: Model, data: bytes) -> Times:
     with watch("container"):
         file = parse(data)
     geo, s = Geometry(file.width, file.height), file.settings
-    level, y, q = (s.rate - 1 if s.rate else None), None, None
+    level, y, q, sent = (s.rate - 1 if s.rate else None), None, None, None
     with watch("continuous stream"):
         if level is not None:
             y = latents.read(model, geo, level, file.continuous or b"")
     with watch("tokens and fill-in"):
         if s.m:
-            q = tokens.read(model, geo, level, y, s.m, s.mask.label, file.index_chunks)
+            sent = sent_grid(geo.th, geo.tw, s.mask.label)
+            q = tokens.read(model, geo, level, y, s.m, sent, file.index_chunks)
     with watch("checksum"):
         index_checksum(model.digest, y, q)
     with watch("fusion decoder"):
-        pixels.synthesize(model, geo, level, y, q, s.mask.label)
+        pixels.synthesize(model, geo, level, y, q, sent)
     return watch.times
 
 

@@ -8,43 +8,49 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hflow.codec import latents, pixels, tokens
+from hflow.codec import latents, masking, pixels, tokens
 from hflow.codec.checksum import index_checksum
 from hflow.codec.geometry import LEVELS, Geometry
 from hflow.codec.pixels import Progress
-from hflow.container import Container, MaskSchedule, Profile, parse
+from hflow.container import Container, MaskSchedule, Profile, parse, parse_cut
 from hflow.errors import FormatError
 from hflow.nets.bundle import Model, for_file, pick_device
+from hflow.nets.grids import sent_grid
 
 MAX_PIXELS = 2**28
 
 
 @dataclass(frozen=True)
 class Indices:
-    """What a file decodes to before any float is involved. y (h, w, C), tokens (th, tw, m) with the fill-in."""
+    """What a file decodes to before any float is involved.
+
+    y (h, w, C), None without a continuous stream. tokens (th, tw, m) with the fill-in, and `sent` (th, tw) bool, which
+    of them the file holds; both None without tokens.
+    """
 
     geometry: Geometry
     level: int | None
     y: np.ndarray | None
     tokens: np.ndarray | None
-    mask: str
+    sent: np.ndarray | None
 
 
-def decode(data: bytes, *, fidelity: float = 1.0, device: str = "auto", progress: Progress = None) -> Image.Image:
+def decode(
+    data: bytes, *, fidelity: float = 1.0, partial: bool = False, device: str = "auto", progress: Progress = None
+) -> Image.Image:
     """Decodes a file's bytes to an RGB image.
 
-    fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates.
-    progress: called with the share done. Raises FormatError for bytes that are no intact `.hfc` file, BundleError for
-    a missing bundle.
+    fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates. partial: takes
+    the beginning of a file as well, and predicts what is missing. progress: called with the share done. Raises
+    FormatError for bytes that are no intact `.hfc` file, BundleError for a missing bundle.
     """
-    file = parse(data)
+    file, missing = parse_cut(data) if partial else (parse(data), 0)
     check(file)
     model = for_file(file.bundle, file.fingerprint, pick_device(device))
-    found = indices(model, file)
+    f = _predicted(model, file) if missing else indices(model, file)
     if progress:
         progress(0.5)
-    g, f = found.geometry, found
-    return Image.fromarray(pixels.synthesize(model, g, f.level, f.y, f.tokens, f.mask, fidelity, progress))
+    return Image.fromarray(pixels.synthesize(model, f.geometry, f.level, f.y, f.tokens, f.sent, fidelity, progress))
 
 
 def check(file: Container) -> None:
@@ -53,22 +59,60 @@ def check(file: Container) -> None:
         raise FormatError(f"{file.width}x{file.height} is more than the limit of {MAX_PIXELS} pixels")
     if file.settings.rate > LEVELS:
         raise FormatError(f"rate {file.settings.rate} needs a newer hflow")
-    if file.settings.mask == MaskSchedule.CODED or file.settings.profile == Profile.ADACODE:
-        raise FormatError("coded masks and the profile adacode need a newer hflow")
+    if file.settings.profile == Profile.ADACODE:
+        raise FormatError("the profile adacode needs a newer hflow")
 
 
 def indices(model: Model, file: Container) -> Indices:
     """The integer half of decoding; the same on every machine. FormatError if the index checksum does not match."""
-    geo, s = Geometry(file.width, file.height), file.settings
-    if s.m > model.cfg.m_max:
-        raise FormatError(f"{s.m} sub-quantizers, but bundle {model.name} has {model.cfg.m_max}")
-    level = s.rate - 1 if s.rate else None
+    found = decoded(model, file)
+    if index_checksum(model.digest, found.y, found.tokens) != file.index_checksum:
+        raise FormatError("the decoded indices do not match the file's checksum (damaged, or a broken decoder)")
+    return found
+
+
+def decoded(model: Model, file: Container) -> Indices:
+    """The same, unchecked."""
+    return _predicted(model, file) if file.cut else _read(model, file)
+
+
+def _read(model: Model, file: Container) -> Indices:
+    """Indices of whole streams."""
+    geo, level, m = _settings(model, file)
     y: Any = None
     if level is not None:
         y = latents.read(model, geo, level, file.continuous or b"")
-    q: Any = None
-    if s.m:
-        q = tokens.read(model, geo, level, y, s.m, s.mask.label, file.index_chunks)
-    if index_checksum(model.digest, y, q) != file.index_checksum:
-        raise FormatError("the decoded indices do not match the file's checksum (damaged, or a broken decoder)")
-    return Indices(geo, level, y, q, s.mask.label)
+    if not m:
+        return Indices(geo, level, y, None, None)
+    sent = _sent(file, geo)
+    return Indices(geo, level, y, tokens.read(model, geo, level, y, m, sent, file.index_chunks), sent)
+
+
+def _predicted(model: Model, file: Container) -> Indices:
+    """Indices of streams whose end may be missing: what they lack is predicted."""
+    geo, level, m = _settings(model, file)
+    y: Any = None
+    if level is not None:
+        y = latents.read_cut(model, geo, level, file.continuous or b"")
+    if m and any(file.index_chunks):  # a token begun is a mask complete
+        q, sent = tokens.read_cut(model, geo, level, y, m, _sent(file, geo), file.index_chunks)
+        return Indices(geo, level, y, q, sent)
+    if level is None:
+        raise FormatError("too short: no token of the picture is there")
+    return Indices(geo, level, y, None, None)
+
+
+def _settings(model: Model, file: Container) -> tuple[Geometry, int | None, int]:
+    """Grids, rate level and sub-quantizers of a file."""
+    s = file.settings
+    if s.m > model.cfg.m_max:
+        raise FormatError(f"{s.m} sub-quantizers, but bundle {model.name} has {model.cfg.m_max}")
+    return Geometry(file.width, file.height), s.rate - 1 if s.rate else None, s.m
+
+
+def _sent(file: Container, geo: Geometry) -> np.ndarray:
+    """Which tokens a file holds, (th, tw) bool."""
+    if file.settings.mask == MaskSchedule.CODED:
+        labels = masking.read(file.mask_data or b"", *masking.regions(geo.th, geo.tw))
+        return masking.sent_tokens(labels, geo.th, geo.tw)
+    return sent_grid(geo.th, geo.tw, file.settings.mask.label)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hflow.codec.geometry import Geometry, anchor
-from hflow.entropy import Decoder, Encoder, decode_latents, encode_latents
+from hflow.entropy import CutDecoder, Decoder, Encoder, decode_latents, encode_latents
 from hflow.errors import FormatError
 from hflow.integer import scales as S
 from hflow.nets import continuous as C
@@ -29,6 +29,12 @@ class _Coder:
         base = mean >> S.MEAN
         ids = (scale << S.MEAN) + (mean & (2**S.MEAN - 1))
         return self.code(None if values is None else values - base, ids) + base
+
+
+def nearest(ids: np.ndarray) -> np.ndarray:
+    """The rounded mean, less its whole part, of values with these table ids: 0 or 1; a half rounds up."""
+    half = 2 ** (S.MEAN - 1)
+    return ((ids & (2**S.MEAN - 1)) + half) >> S.MEAN
 
 
 class _Writer(_Coder):
@@ -62,6 +68,19 @@ class _Reader(_Coder):
 
     def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
         return decode_latents(self.coder, ids, TABLES)
+
+
+class _CutReader(_Coder):
+    """Reads what is there; everything beyond is at its mean. `groups`: how many groups were there whole."""
+
+    def __init__(self, data: bytes) -> None:
+        self.coder = CutDecoder(data)
+        self.groups = 0
+
+    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+        found, known = self.coder.decode_latents(ids, TABLES)
+        self.groups += self.coder.open
+        return np.where(known, found, nearest(ids))
 
 
 @torch.inference_mode()
@@ -109,3 +128,28 @@ def measure(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarra
 def read(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray:
     """y (h, w, C), int64. FormatError if the bytes cannot be."""
     return _run(model, geo, level, _Reader(data), None, None)
+
+
+def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray:
+    """y (h, w, C) of a stream whose end may be missing: what the bytes do not determine is at its mean.
+
+    FormatError if not even z is whole.
+    """
+    coder = _CutReader(data)
+    y = _run(model, geo, level, coder, None, None)
+    if not coder.groups:
+        raise FormatError(f"too short: {len(data)} bytes of the continuous stream do not make a picture")
+    return y
+
+
+def least(model: Model, geo: Geometry, level: int, data: bytes) -> int:
+    """How many bytes of a stream `read_cut` needs at least."""
+    low, high = 0, len(data)  # `high` is enough
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            read_cut(model, geo, level, data[:middle])
+            high = middle
+        except FormatError:
+            low = middle + 1
+    return high

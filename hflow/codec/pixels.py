@@ -12,7 +12,6 @@ from hflow.codec.geometry import CELL, LEVELS, Geometry
 from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.fusion import Features
-from hflow.nets.grids import sent_grid
 
 TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell
 LATENT_MAX = 1023  # far beyond what a trained bundle produces, well within what the format can say
@@ -83,20 +82,24 @@ def continuous_features(model: Model, y: np.ndarray, level: int) -> Features:
 @torch.inference_mode()
 @exact
 def synthesize(
-    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, tokens: np.ndarray | None, mask: str,
-    fidelity: float = 1.0, progress: Progress = None,
+    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, tokens: np.ndarray | None,
+    sent: np.ndarray | None, fidelity: float = 1.0, progress: Progress = None,
 ) -> np.ndarray:  # fmt: skip
-    """Indices to the picture (H, W, 3) uint8. `fidelity` is the strength alpha of the continuous correction."""
+    """Indices to the picture (H, W, 3) uint8.
+
+    sent: (th, tw) bool, which of the tokens (th, tw, m) were sent; None without tokens. fidelity: strength alpha of the
+    continuous correction.
+    """
     cfg, nets, dev = model.cfg, model.nets, model.device
     m = 0 if tokens is None else tokens.shape[-1]
     planes = torch.zeros(1, cfg.m_max * cfg.dims + 2, 2 * geo.h, 2 * geo.w, device=dev)
-    if tokens is not None:
+    if tokens is not None and sent is not None:
         edge = ((0, 2 * geo.h - geo.th), (0, 2 * geo.w - geo.tw))
         grid = np.pad(tokens, (*edge, (0, cfg.m_max - m)), mode="edge").astype(np.int64)
         vectors = nets.pq.decode(torch.from_numpy(grid)[None].to(dev))
         planes[:, : m * cfg.dims] = vectors[:, : m * cfg.dims]
         planes[:, -2] = m / cfg.m_max
-        planes[:, -1] = torch.from_numpy(np.pad(sent_grid(geo.th, geo.tw, mask), edge, mode="edge")).float().to(dev)
+        planes[:, -1] = torch.from_numpy(np.pad(sent, edge, mode="edge")).float().to(dev)
     latent = y if y is not None else np.zeros((geo.h, geo.w, cfg.latent))
     alpha = fidelity if y is not None else 0.0
     out = np.empty((geo.h * CELL, geo.w * CELL, 3), dtype=np.uint8)

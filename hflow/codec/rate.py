@@ -20,6 +20,7 @@ from hflow.container import MaskSchedule
 from hflow.errors import TargetError
 from hflow.nets.analysis import OFFSET
 from hflow.nets.bundle import Model
+from hflow.nets.grids import sent_grid
 
 FINE = 4  # steps to a level
 TOP = FINE * (LEVELS - 1)
@@ -43,6 +44,7 @@ class Choice:
     continuous: bytes = b""
     chunks: tuple[bytes, ...] = ()
     tokens: np.ndarray | None = None  # (th, tw, m), as the decoder will hold them
+    sent: np.ndarray | None = None  # (th, tw) bool
 
     @property
     def size(self) -> int:
@@ -88,8 +90,9 @@ class Coder:
         if m == 0:
             return Choice(level, 0, "none", y, data)
         q = pixels.token_indices(self.model, self.found, y, level)[: self.geo.th, : self.geo.tw]
-        chunks, full = tokens.write(self.model, self.geo, level, y, m, mask, q)
-        return Choice(level, m, mask, y, data, () if mask == "none" else tuple(chunks), full)
+        sent = sent_grid(self.geo.th, self.geo.tw, mask)
+        chunks, full = tokens.write(self.model, self.geo, level, y, m, sent, q)
+        return Choice(level, m, mask, y, data, () if mask == "none" else tuple(chunks), full, sent)
 
     def fit(self, budget: int, m: int, mask: str) -> Choice | None:
         """The best choice with these tokens in at most `budget` bytes, None if there is none."""

@@ -9,57 +9,53 @@ import numpy as np
 import torch
 
 from hflow.codec.geometry import Geometry, anchor
-from hflow.entropy import Decoder, Encoder
+from hflow.entropy import CutDecoder, Decoder, Encoder
 from hflow.errors import FormatError
 from hflow.masks import STAGES
 from hflow.nets import continuous as C
 from hflow.nets import predictor as P
 from hflow.nets.bundle import Model, exact
-from hflow.nets.grids import sent_grid, stage_grid
+from hflow.nets.grids import stage_grid
 
-Code = Callable[[int, np.ndarray | None, np.ndarray], np.ndarray]
+# (stage, positions (n, 2), frequencies (n, m, V)) to the indices (n, m) and which positions are known (n,)
+Code = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @torch.inference_mode()
 @exact
 def _run(
-    model: Model,
-    geo: Geometry,
-    level: int | None,
-    y: np.ndarray | None,
-    m: int,
-    mask: str,
-    code: Code,
-    tokens: np.ndarray | None,
-) -> np.ndarray:
-    """Visits the stages; `code(stage, indices (n, m) or None, frequencies (n, m, V))` returns the indices.
+    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, m: int, sent: np.ndarray, code: Code
+) -> tuple[np.ndarray, np.ndarray]:
+    """Visits the stages, then fills in what is not known.
 
-    `level` and `y` are None without a continuous stream. Returns all tokens (th, tw, m): sent ones and filled-in ones.
+    `level` and `y` are None without a continuous stream. Returns all tokens (th, tw, m) and which are known (th, tw).
     """
     ops, p, cfg = model.ops, model.predictor, model.cfg
     t = C.tables(ops)
     at = ops.index([cfg.rates if level is None else anchor(level, cfg.rates)])
     grid = y if y is not None else np.zeros((geo.h, geo.w, cfg.latent))
     ctx = P.context(ops, t, p, ops.const(grid[None]), at)
-    known = np.full((2 * geo.h, 2 * geo.w, cfg.m_max), cfg.codewords + P.UNUSED, dtype=np.int64)
-    known[..., :m] = cfg.codewords + P.UNKNOWN
-    inside = known[: geo.th, : geo.tw]  # a view: what is written here the predictor sees
-    sent, stage = sent_grid(geo.th, geo.tw, mask), stage_grid(geo.th, geo.tw)
+    state = np.full((2 * geo.h, 2 * geo.w, cfg.m_max), cfg.codewords + P.UNUSED, dtype=np.int64)
+    state[..., :m] = cfg.codewords + P.UNKNOWN
+    inside = state[: geo.th, : geo.tw]  # a view: what is written here the predictor sees
+    known, stage = np.zeros_like(sent), stage_grid(geo.th, geo.tw)
 
     def logits(rows: np.ndarray, cols: np.ndarray) -> Any:
-        select = ops.index(rows * known.shape[1] + cols)
-        return P.logits(ops, t, p, ops.index(known[None]), ctx, select)[:, :m]
+        select = ops.index(rows * state.shape[1] + cols)
+        return P.logits(ops, t, p, ops.index(state[None]), ctx, select)[:, :m]
 
     for s in range(1, STAGES + 1):
         rows, cols = np.nonzero(sent & (stage == s))
         if rows.size:
             freq = ops.numpy(ops.frequencies(logits(rows, cols), t["exp2"]))
-            given = None if tokens is None else tokens[rows, cols, :m].astype(np.int64)
-            inside[rows, cols, :m] = code(s, given, freq)
-    rows, cols = np.nonzero(~sent)
+            values, there = code(s, np.stack([rows, cols], 1), freq)
+            rows, cols = rows[there], cols[there]
+            inside[rows, cols, :m] = values[there]
+            known[rows, cols] = True
+    rows, cols = np.nonzero(~known)
     if rows.size:
         inside[rows, cols, :m] = ops.numpy(ops.argmax(logits(rows, cols)))
-    return inside[..., :m].copy()
+    return inside[..., :m].copy(), known
 
 
 def write(
@@ -68,35 +64,53 @@ def write(
     level: int | None,
     y: np.ndarray | None,
     m: int,
-    mask: str,
+    sent: np.ndarray,
     tokens: np.ndarray,
     chunked: bool = False,
 ) -> tuple[list[bytes], np.ndarray]:
-    """Tokens (th, tw, >= m) to the index chunks' bytes and the tokens (th, tw, m) that a decoder will hold."""
+    """Tokens (th, tw, >= m), of which those where `sent` (th, tw) is true are sent.
+
+    Returns the index chunks' bytes and the tokens (th, tw, m) that a decoder will hold.
+    """
     coders = [Encoder() for _ in range(STAGES if chunked else 1)]
 
-    def code(s: int, given: np.ndarray | None, freq: np.ndarray) -> np.ndarray:
-        assert given is not None
+    def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        given = tokens[at[:, 0], at[:, 1], :m].astype(np.int64)
         coders[(s - 1) % len(coders)].encode(given.ravel(), freq.reshape(-1, freq.shape[-1]))
-        return given
+        return given, np.ones(len(at), dtype=np.bool_)
 
-    full = _run(model, geo, level, y, m, mask, code, tokens)
+    full, _ = _run(model, geo, level, y, m, sent, code)
     return [c.finish() for c in coders], full
 
 
 def read(
-    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, m: int, mask: str, chunks: tuple[bytes, ...]
-) -> np.ndarray:
+    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, m: int, sent: np.ndarray,
+    chunks: tuple[bytes, ...],
+) -> np.ndarray:  # fmt: skip
     """The tokens (th, tw, m), sent and filled in. FormatError if the bytes cannot be."""
     coders = [Decoder(c) for c in chunks]
 
     if len(chunks) > 1:
-        present = {int(s) for s in np.unique(stage_grid(geo.th, geo.tw)[sent_grid(geo.th, geo.tw, mask)])}
+        present = {int(s) for s in np.unique(stage_grid(geo.th, geo.tw)[sent])}
         if any(c for s, c in enumerate(chunks, 1) if s not in present):
             raise FormatError("damaged: an index chunk of a stage without tokens is not empty")
 
-    def code(s: int, given: np.ndarray | None, freq: np.ndarray) -> np.ndarray:
+    def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         flat = coders[(s - 1) % len(coders)].decode(freq.reshape(-1, freq.shape[-1]))
-        return flat.reshape(freq.shape[:2])
+        return flat.reshape(freq.shape[:2]), np.ones(len(at), dtype=np.bool_)
 
-    return _run(model, geo, level, y, m, mask, code, None)
+    return _run(model, geo, level, y, m, sent, code)[0]
+
+
+def read_cut(
+    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, m: int, sent: np.ndarray,
+    chunks: tuple[bytes, ...],
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Tokens (th, tw, m) of chunks whose end may be missing, and which of them the bytes determine (th, tw)."""
+    coders = [CutDecoder(c) for c in chunks]
+
+    def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        flat, there = coders[(s - 1) % len(coders)].decode(freq.reshape(-1, freq.shape[-1]))
+        return flat.reshape(freq.shape[:2]), there.reshape(freq.shape[:2]).all(1)
+
+    return _run(model, geo, level, y, m, sent, code)

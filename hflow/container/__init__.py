@@ -1,7 +1,7 @@
 """`.hfc` bytes <-> a typed object. Needs neither torch nor weights; formats/container.md is the specification."""
 
 from hflow.container.model import Container, Kind, MaskSchedule, Profile, Section, Settings
-from hflow.container.parse import parse, sniff
+from hflow.container.parse import parse, parse_cut, sniff
 from hflow.container.write import overhead, serialize
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Settings",
     "overhead",
     "parse",
+    "parse_cut",
     "serialize",
     "sniff",
 ]

@@ -7,7 +7,8 @@ SIGNATURE = b"\xebhf"
 VERSION = 1
 CHUNKED = 0x10
 EXPLICIT = 0x20
-RESERVED = 0xC0
+CUT = 0x40
+RESERVED = 0x80
 HEADER_SIZE = 14
 CRC_SIZE = 2
 STAGES = 5  # quincunx stages, hence index chunks of a chunked file
@@ -82,7 +83,8 @@ class Container:
 
     width, height: pixels, 1..65535. bundle: number of the model bundle, 0..255. fingerprint: first byte of its
     SHA-256, 0..255. index_checksum: 0..65535, opaque here. chunked: index stages lie in one chunk each, else all in
-    one. sections: the standard ones that the settings imply, in their order, with any others in between.
+    one. sections: the standard ones that the settings imply, in their order, with any others in between. cut: the
+    entropy-coded ones may end before their last symbol.
     """
 
     width: int
@@ -93,6 +95,7 @@ class Container:
     index_checksum: int
     chunked: bool
     sections: tuple[Section, ...]
+    cut: bool = False
     version: int = VERSION
 
     @property

@@ -6,6 +6,7 @@ from hflow.container.crc import crc16
 from hflow.container.model import (
     CHUNKED,
     CRC_SIZE,
+    CUT,
     EXPLICIT,
     HEADER_SIZE,
     MAX_SECTIONS,
@@ -21,7 +22,7 @@ from hflow.container.model import (
     Settings,
     implied_kinds,
 )
-from hflow.container.reader import Reader, Truncated
+from hflow.container.reader import CutReader, Reader, Truncated
 from hflow.container.varint import read_varint
 from hflow.errors import FormatError
 
@@ -57,6 +58,22 @@ def parse(data: bytes) -> Container:
     return container
 
 
+def parse_cut(data: bytes) -> tuple[Container, int]:
+    """Read a whole file or the beginning of one, and how many bytes are missing at least; 0: the file is whole.
+
+    Sections beyond the end are cut or empty, and nothing has been checked against a checksum. FormatError as for
+    `parse`, and if not even the header is there.
+    """
+    try:
+        return parse(data), 0
+    except Truncated:
+        reader = CutReader(bytes(data))
+    if len(data) < HEADER_SIZE:
+        raise FormatError(f"too short: {len(data)} bytes, the header alone is {HEADER_SIZE}")
+    container = _read_rest(reader, _read_start(reader))
+    return container, max(1, reader.missing)
+
+
 def _read_start(reader: Reader) -> int:
     """Signature and version; returns the flags byte."""
     if not SIGNATURE.startswith(reader.data[: len(SIGNATURE)]):
@@ -81,7 +98,7 @@ def _read_rest(reader: Reader, flags: int) -> Container:
     chunked = bool(flags & CHUNKED)
     implied = implied_kinds(settings, chunked)
     sections = _read_explicit(reader, implied) if flags & EXPLICIT else _read_compact(reader, implied)
-    return Container(width, height, bundle, fingerprint, settings, checksum, chunked, sections)
+    return Container(width, height, bundle, fingerprint, settings, checksum, chunked, sections, bool(flags & CUT))
 
 
 def _mask(value: int) -> MaskSchedule:
@@ -112,6 +129,8 @@ def _read_explicit(reader: Reader, implied: tuple[int, ...]) -> tuple[Section, .
         raise FormatError(f"malformed: {count} sections, at most {MAX_SECTIONS} are allowed")
     sections = []
     for left in range(count, 0, -1):
+        if reader.ended:
+            break
         reader.owed = CRC_SIZE + 2 * (left - 1) + 1  # later sections: a type and a length byte; this one: its length
         kind = reader.byte()
         reader.owed -= 1
@@ -120,7 +139,8 @@ def _read_explicit(reader: Reader, implied: tuple[int, ...]) -> tuple[Section, .
     reader.need(CRC_SIZE)  # a truncated file is called so before its sections are judged
     for section in sections:
         _check_known(section)
-    if tuple(s.kind for s in sections if s.kind in STANDARD) != implied:
+    standard = tuple(s.kind for s in sections if s.kind in STANDARD)
+    if standard != (implied[: len(standard)] if reader.ended else implied):
         raise FormatError("malformed: the sections are not those that the settings imply")
     return tuple(sections)
 

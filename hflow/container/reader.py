@@ -19,6 +19,11 @@ class Reader:
         self.pos = 0
         self.owed = CRC_SIZE
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left, in data that may end early."""
+        return False
+
     def need(self, size: int) -> None:
         """Truncated unless `size` more bytes are there."""
         missing = self.pos + size - len(self.data)
@@ -34,3 +39,25 @@ class Reader:
     def byte(self) -> int:
         """The next byte, 0..255, or Truncated."""
         return self.take(1)[0]
+
+
+class CutReader(Reader):
+    """Reads what is there of data whose end is missing: beyond it everything is empty.
+
+    missing: how many bytes were asked for in vain.
+    """
+
+    missing = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left."""
+        return self.pos >= len(self.data)
+
+    def need(self, size: int) -> None:
+        """Notes what is missing."""
+        self.missing += max(0, size - max(0, len(self.data) - self.pos))
+
+    def byte(self) -> int:
+        """The next byte, or 1, which ends a varint and leaves it valid."""
+        return (self.take(1) or b"\1")[0]

@@ -5,6 +5,7 @@ import struct
 from hflow.container.crc import crc16
 from hflow.container.model import (
     CHUNKED,
+    CUT,
     EXPLICIT,
     MAX_SECTIONS,
     SIGNATURE,
@@ -22,7 +23,7 @@ def serialize(c: Container) -> bytes:
     """The bytes of `c`, in the compact layout unless it has extra sections. ValueError if `c` breaks a rule."""
     check(c)
     explicit = bool(c.extra)
-    flags = c.version | CHUNKED * c.chunked | EXPLICIT * explicit
+    flags = c.version | CHUNKED * c.chunked | EXPLICIT * explicit | CUT * c.cut
     packed = c.settings.m | c.settings.mask << 3 | c.settings.profile << 6
     numbers = (c.width, c.height, c.bundle, c.fingerprint, c.settings.rate, packed, c.index_checksum)
     parts = [SIGNATURE, struct.pack("<BHHBBBBH", flags, *numbers)]

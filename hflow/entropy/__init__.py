@@ -1,7 +1,8 @@
 """Integer frequency coding; formats/container.md is the specification of the byte stream."""
 
 from hflow.entropy.coder import Decoder, Encoder
+from hflow.entropy.cut import CutDecoder
 from hflow.entropy.latents import MAX_LATENT, decode_latents, encode_latents
 from hflow.entropy.tables import TOTAL
 
-__all__ = ["MAX_LATENT", "TOTAL", "Decoder", "Encoder", "decode_latents", "encode_latents"]
+__all__ = ["MAX_LATENT", "TOTAL", "CutDecoder", "Decoder", "Encoder", "decode_latents", "encode_latents"]

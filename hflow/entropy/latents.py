@@ -37,19 +37,35 @@ def encode_latents(enc: Encoder, values: Ints, table_ids: Ints, tables: Ints) ->
 
 def decode_latents(dec: Decoder, table_ids: Ints, tables: Ints) -> npt.NDArray[np.int64]:
     """Values (N,) for table_ids (N,): the mirror of `encode_latents`. FormatError for an impossible escape."""
-    _check_width(tables)
-    values = dec.decode_tables(table_ids, tables) - BIAS
-    order = grouped(table_ids)
-    for n in order[values[order] == ESCAPE - BIAS].tolist():
-        negative = _bit(dec)
-        prefix = 0
-        while not _bit(dec):
-            prefix += 1
-            if prefix > MAX_PREFIX:
-                raise FormatError("damaged: a latent is out of range")
-        magnitude = FIRST_ESCAPED + (1 << prefix) + int(dec.decode_bits(1, prefix)[0]) - 1
-        values[n] = -magnitude if negative else magnitude
+    values = decode_symbols(dec, table_ids, tables)
+    for n in escaped(values, table_ids):
+        values[n] = decode_escape(dec)
     return values
+
+
+def decode_symbols(dec: Decoder, table_ids: Ints, tables: Ints) -> npt.NDArray[np.int64]:
+    """The first half of `decode_latents`: values (N,) with FIRST_ESCAPED where one is escaped."""
+    _check_width(tables)
+    return dec.decode_tables(table_ids, tables) - BIAS
+
+
+def escaped(values: npt.NDArray[np.int64], table_ids: Ints) -> list[int]:
+    """The places of the escaped values, in stream order."""
+    order = grouped(table_ids)
+    places: list[int] = order[values[order] == FIRST_ESCAPED].tolist()
+    return places
+
+
+def decode_escape(dec: Decoder) -> int:
+    """The next escaped value."""
+    negative = _bit(dec)
+    prefix = 0
+    while not _bit(dec):
+        prefix += 1
+        if prefix > MAX_PREFIX:
+            raise FormatError("damaged: a latent is out of range")
+    magnitude = FIRST_ESCAPED + (1 << prefix) + int(dec.decode_bits(1, prefix)[0]) - 1
+    return -magnitude if negative else magnitude
 
 
 def _bit(dec: Decoder) -> int:

@@ -13,7 +13,7 @@ class NetConfig:
 
     widths: tuple[int, int, int, int] = (64, 128, 192, 256)
     enc_blocks: tuple[int, int, int] = (1, 2, 2)  # at 1/8, 1/16, 1/32
-    dec_blocks: tuple[int, int, int] = (3, 2, 2)  # at 1/16, 1/8, 1/4 (VQ decoder)
+    dec_blocks: tuple[int, int, int] = (5, 5, 3)  # at 1/16, 1/8, 1/4 (VQ decoder)
     corr_blocks: tuple[int, int] = (2, 1)  # at 1/32, 1/16 (correction network)
     latent: int = 320  # channels of y, on the 1/32 grid
     fine: int = 48  # channels on the 1/16 grid: the last 4 * fine of y are these, two by two positions to a cell

@@ -12,6 +12,7 @@ from hflow.bench import orders
 from hflow.bench.ablation import line_error, marginal, seams
 from hflow.codec import tokens
 from hflow.codec.geometry import Geometry
+from hflow.nets.grids import sent_grid
 
 
 @pytest.mark.parametrize("level", [None, 40])
@@ -20,7 +21,8 @@ def test_the_quincunx_order_costs_what_the_coder_writes(tiny: Any, level: int | 
     geo = Geometry(128, 96)
     q = rng.integers(256, size=(geo.th, geo.tw, 1))
     y = rng.integers(-2, 3, size=(geo.h, geo.w, tiny.cfg.latent))
-    real = sum(map(len, tokens.write(tiny, geo, level, None if level is None else y, 1, "all", q)[0]))
+    every = sent_grid(geo.th, geo.tw, "all")
+    real = sum(map(len, tokens.write(tiny, geo, level, None if level is None else y, 1, every, q)[0]))
     assert 8 * real / q.size == pytest.approx(orders.bits(tiny, level, y, q[..., 0], "quincunx"), rel=0.03)
 
 

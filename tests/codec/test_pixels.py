@@ -68,7 +68,7 @@ def apart(a: np.ndarray, b: np.ndarray, period: int) -> tuple[float, float]:
 def test_tiles_are_invisible(tiny: Model, monkeypatch: pytest.MonkeyPatch, width: int, height: int, size: int) -> None:
     """With a margin as wide as the networks see (here all of it is below 192), nothing but rounding is left."""
     found = indices(tiny, parse(a_file(tiny, width, height, 50, 2, "1_2")))
-    args = (tiny, found.geometry, found.level, found.y, found.tokens, found.mask)
+    args = (tiny, found.geometry, found.level, found.y, found.tokens, found.sent)
     whole = pixels.synthesize(*args).astype(int)
     tile(monkeypatch, size, 192)
     assert len(list(pixels.tiles(found.geometry))) == -(-max(width, height) // size)
@@ -79,7 +79,7 @@ def test_tiles_are_invisible(tiny: Model, monkeypatch: pytest.MonkeyPatch, width
 
 def test_a_small_margin_errs_little_and_near_the_cuts(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     found = indices(tiny, parse(a_file(tiny, 768, 64, 50, 2, "1_2")))
-    args = (tiny, found.geometry, found.level, found.y, found.tokens, found.mask)
+    args = (tiny, found.geometry, found.level, found.y, found.tokens, found.sent)
     whole = pixels.synthesize(*args)
     errors = []
     for margin in (0, 32, 64, 128):

@@ -94,7 +94,7 @@ def test_stages_in_chunks_of_their_own(tiny: Model, width: int, height: int) -> 
     for level, m, mask in ((30, 2, "all"), (None, 3, "1_2"), (63, 1, "1_16")):
         plain = coder.code(level, m, mask)
         q = own_tokens(tiny, plain, width, height)
-        chunks, full = tokens.write(tiny, coder.geo, level, plain.y, m, mask, q, chunked=True)
+        chunks, full = tokens.write(tiny, coder.geo, level, plain.y, m, plain.sent, q, chunked=True)
         assert (full == plain.tokens).all()
         assert len(chunks) == STAGES
         sent = sent_grid(coder.geo.th, coder.geo.tw, mask)
@@ -260,8 +260,9 @@ def test_fidelity_leaves_indices_alone(
     monkeypatch.setattr(pixels, "synthesize", lambda *args: seen.append(args) or np.zeros((50, 70, 3), np.uint8))
     for fidelity in (0.0, 0.5, 1.0):
         hflow.decode(files[0][0], fidelity=fidelity)
-    for _, _, level, y, q, mask, *_ in seen:
-        assert (level, mask) == (63, "1_4")
+    for _, geo, level, y, q, sent, *_ in seen:
+        assert level == 63
+        assert (sent == sent_grid(geo.th, geo.tw, "1_4")).all()
         assert (y == files[0][1].y).all()
         assert (q == files[0][1].tokens).all()
     assert [args[6] for args in seen] == [0.0, 0.5, 1.0]

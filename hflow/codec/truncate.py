@@ -1,0 +1,53 @@
+"""A smaller file of the same picture, cut from a larger one: no original is needed, and nothing is coded again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hflow.codec import latents
+from hflow.codec.checksum import index_checksum
+from hflow.codec.decode import check, decoded
+from hflow.codec.geometry import Geometry
+from hflow.container import Container, Kind, MaskSchedule, parse, serialize
+from hflow.container.model import STANDARD
+from hflow.errors import TargetError
+from hflow.nets.bundle import for_file, pick_device
+
+
+def truncate(data: bytes, size: int, *, device: str = "auto") -> bytes:
+    """A file of at most `size` bytes that decodes to the same picture, coarser. Ancillary sections are kept.
+
+    A file that is small enough comes back as it is. Raises FormatError and BundleError as `decode` does, TargetError
+    where `size` is too small for a picture.
+    """
+    file = parse(data)
+    check(file)
+    if len(data) <= size:
+        return data
+    model = for_file(file.bundle, file.fingerprint, pick_device(device))
+    level = file.settings.rate - 1
+    stream = file.continuous
+    least = 1 if stream is None else latents.least(model, Geometry(file.width, file.height), level, stream)
+    smallest = len(serialize(_keep(file, least)))
+    if smallest > size:
+        raise TargetError(f"{size} bytes are too few: this file can be cut to {smallest} bytes")
+    room = size - smallest + least
+    while len(serialize(short := _keep(file, room))) > size:  # a length may take a byte more
+        room -= 1
+    found = decoded(model, short)
+    return serialize(replace(short, index_checksum=index_checksum(model.digest, found.y, found.tokens)))
+
+
+def _keep(file: Container, room: int) -> Container:
+    """The file with the first `room` bytes of its standard sections; without tokens where none of theirs is left."""
+    sections = []
+    for s in file.sections:
+        if s.kind in STANDARD:
+            s = replace(s, data=s.data[:room])
+            room -= len(s.data)
+        sections.append(s)
+    if file.continuous is not None and not any(s.data for s in sections if s.kind == Kind.INDEX):
+        settings = replace(file.settings, m=0, mask=MaskSchedule.NONE)
+        sections = [s for s in sections if s.kind not in (Kind.MASK, Kind.INDEX)]
+        return replace(file, settings=settings, sections=tuple(sections), chunked=False, cut=True)
+    return replace(file, sections=tuple(sections), cut=True)
