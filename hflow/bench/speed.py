@@ -57,7 +57,7 @@ def encode(model: Model, rgb: np.ndarray, bpp: float) -> tuple[bytes, Times]:
     with watch("analysis"):
         coder = Coder(model, geo, pixels.trunk(model, rgb))
     with watch("rate search and entropy coding"):
-        choice = choose(coder, bpp)
+        choice = choose(coder, int(bpp * geo.width * geo.height / 8))
     with watch("container"):
         data = pack(model, geo, choice)
     return data, watch.times

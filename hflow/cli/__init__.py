@@ -10,7 +10,7 @@ from hflow import __version__
 from hflow.cli.errors import quit_quietly, report
 from hflow.errors import HflowError
 
-COMMANDS = ("encode", "decode", "inspect", "show", "compare", "models", "bench", "completion")
+COMMANDS = ("encode", "decode", "truncate", "inspect", "show", "compare", "models", "bench", "selftest", "completion")
 
 
 class Commands(click.Group):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from hflow.cli import batch, options, pictures
+from hflow.cli.errors import say
+from hflow.text import from_text
 
 
 @click.command("decode")
@@ -23,21 +25,26 @@ from hflow.cli import batch, options, pictures
     callback=options.number(0, 1),
     help="0 looks best, 1 is closest to the original.",
 )
+@click.option("--partial", is_flag=True, help="Take the beginning of a file too, and predict the rest.")
 @options.device
 @batch.many
-def command(files: tuple[str, ...], kind: str | None, fidelity: float, device: str, how: batch.Options) -> None:
+def command(
+    files: tuple[str, ...], kind: str | None, fidelity: float, partial: bool, device: str, how: batch.Options
+) -> None:
     """Decompress .hfc files into images: files, folders, patterns, or - for stdin."""
     suffix = f".{kind or 'png'}"
 
     def decode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
-        from hflow.container import parse
+        from hflow.container import parse, parse_cut
 
         writes = pictures.kind_of(job.target if job.target and not kind else f"stdout{suffix}")
-        data = batch.read(job.source)
-        about = parse(data)
+        data = from_text(batch.read(job.source))
+        about, missing = parse_cut(data) if partial else (parse(data), 0)
+        if missing and not how.quiet:
+            say(f"{job.name}: the first {len(data):,} of at least {len(data) + missing:,} bytes; the rest is predicted")
         progress = watch(about.width * about.height)
-        image = hflow.decode(data, fidelity=fidelity, device=device, progress=progress)
+        image = hflow.decode(data, fidelity=fidelity, partial=partial, device=device, progress=progress)
         batch.write(job, pictures.pack(image, writes, job.target or "stdout"), how.force)
         return batch.Result(image.width, image.height, len(data), f"{image.width} x {image.height}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import click
 
 from hflow.cli import batch, options
 from hflow.cli.errors import say
+from hflow.cli.roi import RoiType, load_roi
+from hflow.text import KINDS, capacity, to_text
 
 # What counts as an image in a folder; any readable file can be named.
 SUFFIXES = {f".{s}" for s in "avif bmp gif jp2 jpeg jpg pbm pgm png pnm ppm tga tif tiff webp".split()}  # noqa: SIM905
@@ -15,18 +17,25 @@ SUFFIXES = {f".{s}" for s in "avif bmp gif jp2 jpeg jpg pbm pgm png pnm ppm tga 
 
 @click.command("encode")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@options.bpp
+@options.size
+@click.option("--quality", type=float, callback=options.number(0, 100), help="0 to 100; sizes follow the picture.")
+@click.option("--roi", type=RoiType(), help="Spend more on x,y,width,height, or on what a mask image marks white.")
 @click.option(
-    "--bpp",
-    type=float,
-    default=0.03,
-    show_default=True,
-    callback=options.number(0, math.inf, open_low=True),
-    help="Bits per pixel: 8 x file size / pixels.",
+    "--text", type=click.Choice(KINDS), is_flag=False, flag_value="base85", help="Write text. [default kind: base85]"
 )
 @options.device
 @batch.many
-def command(inputs: tuple[str, ...], bpp: float, device: str, how: batch.Options) -> None:
-    """Compress images into .hfc files: files, folders, patterns, or - for stdin."""
+def command(
+    inputs: tuple[str, ...], bpp: float | None, size: int | None, quality: float | None, roi: Any, text: str | None,
+    device: str, how: batch.Options,
+) -> None:  # fmt: skip
+    """Compress images into .hfc files: files, folders, patterns, or - for stdin.
+
+    One of --bpp, --size and --quality says how small; the default is --bpp 0.03.
+    """
+    target = target_of(bpp, size, quality, text)
+    marked = load_roi(roi)
 
     def encode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
@@ -35,9 +44,24 @@ def command(inputs: tuple[str, ...], bpp: float, device: str, how: batch.Options
         image, warnings = load(batch.read(job.source), job.name)
         for warning in () if how.quiet else warnings:
             say(f"{job.name}: {warning}")
-        data = hflow.encode(image, bpp, device=device, progress=watch(image.width * image.height))
-        batch.write(job, data, how.force)
+        data = hflow.encode(image, **target, roi=marked, device=device, progress=watch(image.width * image.height))
+        batch.write(job, f"{to_text(data, text)}\n".encode() if text else data, how.force)
         rate = 8 * len(data) / (image.width * image.height)
         return batch.Result(image.width, image.height, len(data), f"{len(data):,} bytes  {rate:.5f} bpp")
 
-    batch.run(inputs, how, ".hfc", SUFFIXES, {"bpp": f"{bpp:g}"}, encode)
+    suffix = ".txt" if text else ".hfc"
+    batch.run(inputs, how, suffix, SUFFIXES, {k: f"{v:g}" for k, v in target.items()}, encode)
+
+
+def target_of(bpp: float | None, size: int | None, quality: float | None, text: str | None) -> dict[str, Any]:
+    """The one target that was given, as `hflow.encode` takes it."""
+    given: dict[str, Any] = {
+        k: v for k, v in (("bpp", bpp), ("size", size), ("quality", quality)) if v is not None
+    } or {"bpp": 0.03}
+    if len(given) > 1:
+        raise click.UsageError(f"--{' and --'.join(given)} exclude each other.")
+    if size is not None and size < 0:  # characters
+        if text is None:
+            raise click.UsageError("a size in characters needs --text.")
+        given["size"] = capacity(-size, text)
+    return given

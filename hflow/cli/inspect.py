@@ -14,6 +14,7 @@ from hflow.cli import batch, options
 from hflow.cli.errors import report
 from hflow.container import Container, Kind, parse
 from hflow.errors import BundleError, HflowError
+from hflow.text import from_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +30,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     found, codes = [], []
     for path in files:
         try:
-            data = batch.read(path)
+            data = from_text(batch.read(path))
             found.append({"file": str(path), **describe(parse(data), len(data))})
         except HflowError as error:
             codes.append(report(error, path))

@@ -16,6 +16,7 @@ from hflow.container import Container, MaskSchedule, Profile, parse, parse_cut
 from hflow.errors import FormatError
 from hflow.nets.bundle import Model, for_file, pick_device
 from hflow.nets.grids import sent_grid
+from hflow.text import from_text
 
 MAX_PIXELS = 2**28
 
@@ -36,14 +37,15 @@ class Indices:
 
 
 def decode(
-    data: bytes, *, fidelity: float = 1.0, partial: bool = False, device: str = "auto", progress: Progress = None
+    data: bytes | str, *, fidelity: float = 1.0, partial: bool = False, device: str = "auto", progress: Progress = None
 ) -> Image.Image:
-    """Decodes a file's bytes to an RGB image.
+    """Decodes a file's bytes, or its text (`hflow.text`), to an RGB image.
 
     fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates. partial: takes
     the beginning of a file as well, and predicts what is missing. progress: called with the share done. Raises
     FormatError for bytes that are no intact `.hfc` file, BundleError for a missing bundle.
     """
+    data = from_text(data.encode("ascii", "replace") if isinstance(data, str) else data)
     file, missing = parse_cut(data) if partial else (parse(data), 0)
     check(file)
     model = for_file(file.bundle, file.fingerprint, pick_device(device))

@@ -8,57 +8,86 @@ import numpy as np
 from PIL import Image
 
 from hflow import bundles
-from hflow.codec import pixels
+from hflow.codec import pixels, regions
 from hflow.codec.checksum import index_checksum
 from hflow.codec.geometry import Geometry
 from hflow.codec.pixels import Progress
-from hflow.codec.rate import Choice, Coder, choose, schedule
+from hflow.codec.rate import Choice, Coder, at_quality, choose
 from hflow.container import Container, Profile, Section, Settings, serialize
-from hflow.container.model import Kind
+from hflow.container.model import implied_kinds
 from hflow.errors import InputError, TargetError
 from hflow.nets.bundle import Model, load, pick_device
+
+Roi = np.ndarray | tuple[int, int, int, int]
 
 
 def encode(
     image: Image.Image | np.ndarray,
-    bpp: float = 0.03,
+    bpp: float | None = None,
     *,
+    size: int | None = None,
+    quality: float | None = None,
+    roi: Roi | None = None,
     device: str = "auto",
     bundle: str | None = None,
     progress: Progress = None,
 ) -> bytes:
-    """Encodes a picture into at most `bpp` bits per pixel, everything counted.
+    """Encodes a picture into a file of a given size, everything counted, or a given quality.
 
-    image: a PIL image (converted to RGB) or an array (H, W, 3) uint8. bundle: name of an installed bundle, default the
-    newest. progress: called with the share done, 0 to 1. Raises InputError for a picture that cannot be coded,
-    TargetError where no file is small enough, BundleError for a missing bundle.
+    image: a PIL image (converted to RGB) or an array (H, W, 3) uint8. One of bpp: at most so many bits per pixel,
+    default 0.03; size: at most so many bytes; quality: 0 to 100, where the size follows the picture. roi: where bits
+    count for more at the same size, a mask (H, W), bool or in 0..1, or a rectangle (x, y, width, height) in pixels.
+    bundle: name of an installed bundle, default the newest. progress: called with the share done, 0 to 1. Raises
+    InputError for a picture or region that cannot be used, TargetError where no file is small enough, BundleError for a
+    missing bundle.
     """
     rgb = as_rgb(image)
-    if not (math.isfinite(bpp) and bpp > 0):
-        raise TargetError(f"bpp must be a positive number, not {bpp}")
-    model = load(bundles.find(bundle) if bundle else bundles.default(), pick_device(device))
     geo = Geometry(rgb.shape[1], rgb.shape[0])
-    coder = Coder(model, geo, pixels.trunk(model, rgb))
+    budget = check_target(bpp, size, quality, geo)
+    region = None if roi is None else region_of(roi, geo)
+    model = load(bundles.find(bundle) if bundle else bundles.default(), pick_device(device))
+    coder = Coder(model, geo, pixels.trunk(model, rgb), region)
     if progress:
         progress(0.3)
-    choice = choose(coder, bpp)
+    choice = at_quality(coder, quality) if quality is not None else choose(coder, budget)
     if progress:
         progress(1.0)
     return pack(model, geo, choice)
 
 
+def check_target(bpp: float | None, size: int | None, quality: float | None, geo: Geometry) -> int:
+    """The most bytes that a file may have; 0 where a quality is given. TargetError unless at most one target is."""
+    if sum(v is not None for v in (bpp, size, quality)) > 1:
+        raise TargetError("bpp, size and quality exclude each other")
+    if quality is not None:
+        if not 0 <= quality <= 100:
+            raise TargetError(f"quality is a number from 0 to 100, not {quality}")
+        return 0
+    if size is not None:
+        return size
+    bpp = 0.03 if bpp is None else bpp
+    if not (math.isfinite(bpp) and bpp > 0):
+        raise TargetError(f"bpp must be a positive number, not {bpp}")
+    return int(bpp * geo.width * geo.height / 8)
+
+
+def region_of(roi: Roi, geo: Geometry) -> regions.Region:
+    """A mask or rectangle as a region. InputError for one that does not fit the picture."""
+    if isinstance(roi, tuple):
+        return regions.rectangle(*roi, geo)
+    return regions.Region.of(roi, geo)
+
+
 def pack(model: Model, geo: Geometry, choice: Choice) -> bytes:
     """A choice of settings, already coded, as a file."""
-    sections = []
-    if choice.level is not None:
-        sections.append(Section(Kind.CONTINUOUS, choice.continuous))
-    sections += [Section(Kind.INDEX, c) for c in choice.chunks]
     settings = Settings(
         rate=0 if choice.level is None else 1 + choice.level,
         m=choice.m,
-        mask=schedule(choice.mask),
+        mask=choice.schedule,
         profile=Profile.PQ if choice.level is None else Profile.HYBRID,
     )
+    chunked = len(choice.chunks) > 1
+    kinds = implied_kinds(settings, chunked)
     return serialize(
         Container(
             width=geo.width,
@@ -67,8 +96,8 @@ def pack(model: Model, geo: Geometry, choice: Choice) -> bytes:
             fingerprint=model.fingerprint,
             settings=settings,
             index_checksum=index_checksum(model.digest, choice.y, choice.tokens),
-            chunked=len(choice.chunks) > 1,
-            sections=tuple(sections),
+            chunked=chunked,
+            sections=tuple(Section(k, data) for k, data in zip(kinds, choice.sections, strict=True)),
         )
     )
 

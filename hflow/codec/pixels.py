@@ -118,11 +118,21 @@ def synthesize(
 @torch.inference_mode()
 @exact
 def latents(
-    model: Model, found: tuple[Tensor, Tensor], level: int, offset: float = OFFSET
+    model: Model,
+    found: tuple[Tensor, Tensor],
+    level: int,
+    offset: float = OFFSET,
+    least: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `trunk` found to integers: z (zh, zw, Cz) and y (h, w, C). `offset`: of the rounding, as in `quantize`."""
+    """What `trunk` found to integers: z (zh, zw, Cz) and y (h, w, C).
+
+    offset: of the rounding, as in `quantize`. least: (h, w), values below it, in steps, become 0.
+    """
     rate = rate_tensor(model, level)
-    scaled = quantize(model.nets.analysis.latent(*found, rate) * model.nets.gain(rate), offset)
+    steps = model.nets.analysis.latent(*found, rate) * model.nets.gain(rate)
+    scaled = quantize(steps, offset)
+    if least is not None:
+        scaled = scaled * (steps.abs() >= torch.from_numpy(least).to(steps))
     scaled = scaled.clamp(-LATENT_MAX, LATENT_MAX)
     z = model.nets.hyper(scaled).round().clamp(-LATENT_MAX, LATENT_MAX)
     y, z = (v[0].permute(1, 2, 0).cpu().numpy().astype(np.int64) for v in (scaled, z))

@@ -6,18 +6,18 @@ encoder's own: the next level with a little more rounded to zero. The decoder se
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from hflow import masks
-from hflow.codec import latents, pixels, tokens
+from hflow.codec import latents, masking, pixels, tokens
 from hflow.codec.geometry import LEVELS, Geometry
+from hflow.codec.regions import Region
 from hflow.container import MaskSchedule
 from hflow.errors import TargetError
+from hflow.masks import LABELS
 from hflow.nets.analysis import OFFSET
 from hflow.nets.bundle import Model
 from hflow.nets.grids import sent_grid
@@ -26,6 +26,8 @@ FINE = 4  # steps to a level
 TOP = FINE * (LEVELS - 1)
 NARROW = 0.005  # of the rounding offset, to a step: about what a quarter of a level changes
 FIXED = 18  # bytes of a file that are not entropy-coded: header, checksums and the first section's length, at least
+
+Mask = str | np.ndarray  # a schedule's label, or one for each region (rows, columns), as an index into LABELS
 
 
 def setting(step: int) -> tuple[int, float]:
@@ -39,33 +41,48 @@ class Choice:
 
     level: int | None
     m: int
-    mask: str
+    mask: Mask
     y: np.ndarray | None = None
     continuous: bytes = b""
+    mask_data: bytes | None = None
     chunks: tuple[bytes, ...] = ()
     tokens: np.ndarray | None = None  # (th, tw, m), as the decoder will hold them
     sent: np.ndarray | None = None  # (th, tw) bool
 
     @property
+    def sections(self) -> list[bytes]:
+        """The entropy-coded sections, in file order."""
+        continuous = [self.continuous] if self.level is not None else []
+        return continuous + ([] if self.mask_data is None else [self.mask_data]) + list(self.chunks)
+
+    @property
     def size(self) -> int:
         """Bytes of the whole file."""
-        parts = ([self.continuous] if self.level is not None else []) + list(self.chunks)
-        return 16 + sum(len(p) + max(1, -(-len(p).bit_length() // 7)) for p in parts)
+        return 16 + sum(len(p) + max(1, -(-len(p).bit_length() // 7)) for p in self.sections)
+
+    @property
+    def schedule(self) -> MaskSchedule:
+        """The container's name of the mask."""
+        if isinstance(self.mask, str):
+            return next(s for s in MaskSchedule if s.label == self.mask)
+        return MaskSchedule.CODED
 
 
 @dataclass
 class Coder:
-    """One picture's trunk features, and what has been tried with them."""
+    """One picture's trunk features, and what has been tried with them. `region`: where bits count for more."""
 
     model: Model
     geo: Geometry
     found: tuple[Tensor, Tensor]
+    region: Region | None = None
     tried: dict[tuple[int, float], tuple[np.ndarray, np.ndarray, float]] = field(default_factory=dict)
 
     def continuous(self, level: int, offset: float = OFFSET) -> tuple[np.ndarray, np.ndarray, float]:
         """z, y and the estimated bytes of the continuous stream at a rate level and rounding offset."""
         if (level, offset) not in self.tried:
-            z, y = pixels.latents(self.model, self.found, level, offset)
+            least = self.region.least(self.model, level, offset) if self.region else None
+            z, y = pixels.latents(self.model, self.found, level, offset, least)
             self.tried[level, offset] = z, y, latents.measure(self.model, self.geo, level, z, y) / 8
         return self.tried[level, offset]
 
@@ -81,7 +98,13 @@ class Coder:
             high = min(high, TOP + 1)
         return low
 
-    def code(self, level: int | None, m: int, mask: str, offset: float = OFFSET) -> Choice:
+    def sent(self, mask: Mask) -> np.ndarray:
+        """Which tokens a mask sends, (th, tw) bool."""
+        if isinstance(mask, str):
+            return sent_grid(self.geo.th, self.geo.tw, mask)
+        return masking.sent_tokens(mask, self.geo.th, self.geo.tw)
+
+    def code(self, level: int | None, m: int, mask: Mask, offset: float = OFFSET) -> Choice:
         """Real bytes at these settings."""
         data, y = b"", None
         if level is not None:
@@ -90,14 +113,16 @@ class Coder:
         if m == 0:
             return Choice(level, 0, "none", y, data)
         q = pixels.token_indices(self.model, self.found, y, level)[: self.geo.th, : self.geo.tw]
-        sent = sent_grid(self.geo.th, self.geo.tw, mask)
+        sent = self.sent(mask)
         chunks, full = tokens.write(self.model, self.geo, level, y, m, sent, q)
-        return Choice(level, m, mask, y, data, () if mask == "none" else tuple(chunks), full, sent)
+        if isinstance(mask, str):
+            return Choice(level, m, mask, y, data, None, () if mask == "none" else tuple(chunks), full, sent)
+        return Choice(level, m, mask, y, data, masking.write(mask), tuple(chunks), full, sent)
 
-    def fit(self, budget: int, m: int, mask: str) -> Choice | None:
+    def fit(self, budget: int, m: int, mask: Mask) -> Choice | None:
         """The best choice with these tokens in at most `budget` bytes, None if there is none."""
         # What the tokens take is known once they have been coded; until then a guess is set aside.
-        aside = min(0.6 * m * masks.count(self.geo.th, self.geo.tw, mask), 0.5 * budget)
+        aside = min(0.6 * m * float(self.sent(mask).sum()), 0.5 * budget) if m else 0.0
         best: Choice | None = None
         least, limit = 0, TOP
         for _ in range(5):
@@ -107,7 +132,7 @@ class Coder:
                 break
             level, offset = setting(step)
             choice = self.code(level, m, mask, offset)
-            used = float(sum(map(len, choice.chunks)))
+            used = float(choice.size - FIXED - len(choice.continuous))
             if choice.size > budget:
                 limit, aside = step - 1, max(aside, used)
                 continue
@@ -125,12 +150,11 @@ def steps(ladder: tuple[dict[str, Any], ...], bpp: float) -> list[tuple[int, str
     return order[at:] + order[:at][::-1]
 
 
-def choose(coder: Coder, bpp: float) -> Choice:
-    """The settings for a file of at most `bpp` bits per pixel. TargetError names the smallest possible file."""
-    geo = coder.geo
-    budget = int(bpp * geo.width * geo.height / 8)
+def choose(coder: Coder, budget: int) -> Choice:
+    """The settings for a file of at most `budget` bytes. TargetError names the smallest and the largest file."""
+    area = coder.geo.width * coder.geo.height
     best: Choice | None = None
-    for m, mask in steps(coder.model.ladder, bpp):
+    for m, mask in steps(coder.model.ladder, 8 * budget / area):
         choice = coder.fit(budget, m, mask)
         if choice is not None and (best is None or choice.size > best.size):
             best = choice
@@ -145,13 +169,27 @@ def choose(coder: Coder, bpp: float) -> Choice:
     smallest = min((bare, coder.code(None, 1, "none")), key=lambda c: c.size)
     if smallest.size <= budget:
         return smallest
-    least = math.ceil(8e6 * smallest.size / (geo.width * geo.height)) / 1e6  # rounded up: this much is enough
+    last = coder.model.ladder[-1]
+    largest = coder.code(LEVELS - 1, int(last["m"]), str(last["mask"]))
     raise TargetError(
-        f"{bpp:g} bpp is {budget} bytes for {geo.width}x{geo.height} pixels; "
-        f"the smallest file is {smallest.size} bytes ({least:.6f} bpp)"
+        f"{budget} bytes are too few for {coder.geo.width}x{coder.geo.height} pixels: this picture takes "
+        f"{smallest.size} to {largest.size} bytes ({bpp(smallest.size, area)} to {bpp(largest.size, area)} bpp)"
     )
 
 
-def schedule(mask: str) -> MaskSchedule:
-    """The container's name of a mask schedule."""
-    return next(s for s in MaskSchedule if s.label == mask)
+def bpp(size: int, area: int) -> str:
+    """Bits per pixel of so many bytes, rounded up: this much is enough."""
+    return f"{-(-8_000_000 * size // area) / 1e6:.6f}"
+
+
+# From here on quality adds tokens to the richest continuous stream.
+FULL = 90.0
+
+
+def at_quality(coder: Coder, quality: float) -> Choice:
+    """The settings of a quality, 0 to 100: rate levels up to FULL, then more and more tokens."""
+    step = round(min(quality, FULL) / FULL * TOP)
+    level, offset = setting(step)
+    part = max(0.0, quality - FULL) / (100 - FULL)
+    mask = LABELS[round(part * (len(LABELS) - 1))]
+    return coder.code(level, 0 if mask == "none" else 1, mask, offset)

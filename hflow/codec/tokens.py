@@ -111,6 +111,7 @@ def read_cut(
 
     def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         flat, there = coders[(s - 1) % len(coders)].decode(freq.reshape(-1, freq.shape[-1]))
-        return flat.reshape(freq.shape[:2]), there.reshape(freq.shape[:2]).all(1)
+        whole: np.ndarray = np.logical_and.reduce(there.reshape(freq.shape[:2]), axis=1)
+        return flat.reshape(freq.shape[:2]), whole
 
     return _run(model, geo, level, y, m, sent, code)

@@ -62,10 +62,11 @@ def test_an_impossible_target_says_what_is_possible(width: int, height: int) -> 
             hflow.encode(image, bpp_of(budget, width, height))
         message = str(caught.value)
         assert "\n" not in message
-        found = re.search(r"the smallest file is (\d+) bytes \(([\d.]+) bpp\)", message)
+        found = re.search(r"takes (\d+) to (\d+) bytes \(([\d.]+) to ([\d.]+) bpp\)", message)
         assert found
-        assert len(hflow.encode(image, bpp_of(int(found[1]) + 0.5, width, height))) == int(found[1])
-        assert float(found[2]) == pytest.approx(bpp_of(int(found[1]), width, height), rel=1e-3)
+        assert len(hflow.encode(image, size=int(found[1]))) == int(found[1])
+        assert float(found[3]) == pytest.approx(bpp_of(int(found[1]), width, height), rel=1e-3)
+        assert len(hflow.encode(image, size=9999)) <= int(found[2])
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -73,7 +74,7 @@ def test_the_bpp_that_is_named_as_possible_is() -> None:
     for width, height in SIZES:
         with pytest.raises(TargetError) as caught:
             hflow.encode(picture(width, height), 1e-6)
-        named = float(re.findall(r"\(([\d.]+) bpp\)", str(caught.value))[0])
+        named = float(re.findall(r"\(([\d.]+) to", str(caught.value))[0])
         hflow.encode(picture(width, height), named)
 
 
@@ -82,6 +83,28 @@ def test_the_bpp_that_is_named_as_possible_is() -> None:
 def test_a_target_is_a_positive_number(bpp: float) -> None:
     with pytest.raises(TargetError, match="positive"):
         hflow.encode(picture(8, 8), bpp)
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_size_and_bpp_are_the_same_bound_and_exclude_each_other() -> None:
+    image = picture(96, 64)
+    for size in (40, 100, 300):
+        data = hflow.encode(image, size=size)
+        assert len(data) <= size
+        assert data == hflow.encode(image, bpp_of(size + 0.5, 96, 64))
+    for two in ({"bpp": 1, "size": 100}, {"bpp": 1, "quality": 5}, {"size": 100, "quality": 5}):
+        with pytest.raises(TargetError, match="exclude each other"):
+            hflow.encode(image, **two)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_quality_is_a_scale_from_small_to_large() -> None:
+    image = picture(96, 64)
+    sizes = [len(hflow.encode(image, quality=q)) for q in (0, 20, 40, 60, 80, 90, 92, 96, 100)]
+    assert sizes == sorted(sizes) and sizes[0] < 0.5 * sizes[5] < 0.5 * sizes[-1]
+    for quality in (-1, 101, float("nan")):
+        with pytest.raises(TargetError, match="from 0 to 100"):
+            hflow.encode(image, quality=quality)
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -163,7 +186,7 @@ def test_the_ladder_says_which_tokens_are_sent(tiny: Model) -> None:
     coder, sizes = rungs(tiny)
     used = []
     for budget in (sizes[0] - 9, sizes[0] - 1, sizes[0] + 2, sizes[1] - 1, sizes[1] + 2, sizes[2] - 1):
-        choice = choose(coder, bpp_of(budget + 0.5, 96, 64))
+        choice = choose(coder, budget)
         assert choice.level is not None
         assert 0.8 * budget <= choice.size <= budget
         used.append((choice.m, choice.mask, choice.level))
@@ -177,9 +200,9 @@ def test_a_target_that_one_rung_cannot_use_goes_to_the_next(tiny: Model) -> None
     one = {"bpp": 50, "m": 0, "mask": "none"}
     coder = Coder(replace(tiny, ladder=(one, *coder.model.ladder[1:])), coder.geo, coder.found)
     richest = coder.code(63, 0, "none")
-    choice = choose(coder, bpp_of(2 * richest.size, 96, 64))
+    choice = choose(coder, int(2 * richest.size))
     assert (choice.m, choice.mask, choice.level) == (2, "all", 63)
-    tight = choose(coder, bpp_of(1.1 * richest.size, 96, 64))
+    tight = choose(coder, int(1.1 * richest.size))
     assert (tight.m, tight.level) == (0, 63)
 
 
