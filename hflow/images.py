@@ -6,6 +6,7 @@ import io
 import os
 import secrets
 import warnings
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from hflow import metadata
 from hflow.errors import InputError, OutputError
 
 MAX_SIDE = 65_535
@@ -25,10 +27,12 @@ if Image.MAX_IMAGE_PIXELS is not None:
 Source = str | os.PathLike[str] | bytes | IO[bytes]
 
 
-def load(source: Source, name: str | None = None) -> tuple[Image.Image, list[str]]:
+def load(source: Source, name: str | None = None, keep: Collection[str] = ()) -> tuple[Image.Image, list[str]]:
     """Read a picture as an upright sRGB image, with a warning for everything that was dropped on the way.
 
-    name: what errors call it, default the file's. InputError for what is no picture, damaged or too large.
+    name: what errors call it, default the file's. keep: what of exif, xmp and icc stays in the image's `info`, where
+    there is any; with icc, the colours stay those of an RGB profile. InputError for what is no picture, damaged or too
+    large.
     """
     name = name or _name(source)
     with warnings.catch_warnings(record=True) as seen:
@@ -38,7 +42,7 @@ def load(source: Source, name: str | None = None) -> tuple[Image.Image, list[str
                 _check_size(file, name)
                 notes = _animation(file)
                 file.load()
-                rgb, dropped = as_srgb(_upright(file, notes))
+                rgb, dropped = as_srgb(_upright(file, notes), keep)
         except InputError:
             raise
         except Exception as error:  # damaged files make Pillow's readers fail in every way there is
@@ -46,10 +50,14 @@ def load(source: Source, name: str | None = None) -> tuple[Image.Image, list[str
     return rgb, notes + dropped + [_line(w.message) for w in seen if not issubclass(w.category, DeprecationWarning)]
 
 
-def as_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def as_srgb(image: Image.Image, keep: Collection[str] = ()) -> tuple[Image.Image, list[str]]:
     """An image of any mode as 8-bit sRGB, as `load` gives it, with a warning for everything that was dropped."""
     notes: list[str] = []
-    return _rgb(image, notes), notes
+    info = metadata.of(image, keep, notes)
+    rgb = _rgb(image, None if "icc_profile" in info else image.info.get("icc_profile"), notes)
+    rgb.info = {}
+    rgb.info.update(info)
+    return rgb, notes
 
 
 def check_output(path: Path, force: bool) -> None:
@@ -139,8 +147,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         return image
 
 
-def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    profile = image.info.get("icc_profile")
+def _rgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
     image = _eight_bits(image, notes)
     alpha = None
     if image.has_transparency_data:

@@ -17,8 +17,9 @@ from typing import IO, Any
 from PIL import Image, ImageFile
 
 import hflow
-from hflow.container import parse, sniff
+from hflow.container import metadata, parse, sniff
 from hflow.errors import HflowError
+from hflow.metadata import unpacked
 
 FORMAT, SUFFIX, MIME = "HFLOW", ".hfc", "image/x-hflow"
 
@@ -44,6 +45,7 @@ class HflowImageFile(ImageFile.ImageFile):
         with _pillows_errors():
             about = parse(self._data)
         self._size, self._mode = (about.width, about.height), "RGB"
+        self.info.update(unpacked(metadata.read(about)))
 
     def load(self) -> Any:
         if self._data is not None:
@@ -61,7 +63,7 @@ def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
 
     known = signature(hflow.encode).parameters.keys() - {"image"}
     with _pillows_errors():
-        rgb, _ = as_srgb(image)
+        rgb, _ = as_srgb(image, image.encoderinfo.get("metadata", ()))
         file.write(hflow.encode(rgb, **{k: v for k, v in image.encoderinfo.items() if k in known}))
 
 

@@ -75,7 +75,8 @@ def test_encode_writes_beside_the_input_and_says_so(here: Path, codec: list[dict
     assert result.exit_code == 0
     assert result.stdout == "in.png -> in.hfc  900 bytes  0.03000 bpp\n"
     assert Path("in.hfc").read_bytes() == a_file()
-    assert codec == [{"size": (600, 400), "bpp": 0.02, "roi": None, "device": "cpu", "progress": None}]
+    options = {"bpp": 0.02, "roi": None, "metadata": (), "device": "cpu", "progress": None}
+    assert codec == [{"size": (600, 400), **options}]
 
 
 def test_decode_writes_png_or_what_the_suffix_says(here: Path, codec: list[dict]) -> None:

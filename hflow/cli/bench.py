@@ -159,6 +159,26 @@ def ladder(folder: Path, bpp: list[float], metrics: Path | None, limit: int) -> 
     Console(width=110).print(table(load(bundles.default()), pictures(folder)[:limit], bpp, metrics))
 
 
+@command.command("targets")
+@FOLDER
+@click.option("--bpp", type=Targets(), default="0.01,0.02,0.03,0.05,0.08", show_default=True, help="Targets.")
+@click.option("--bytes", "sizes", type=Targets(), default="246,500,1000", show_default=True, help="Targets.")
+@click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
+@click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
+def targets(folder: Path, bpp: list[float], sizes: list[float], limit: int | None, output: Path | None) -> None:
+    """How closely files come to the sizes asked for, on the images of FOLDER."""
+    from rich.console import Console
+
+    from hflow.bench.measure import pictures
+    from hflow.bench.targets import report
+
+    with Console(stderr=True).status("") as status:
+        text = report(pictures(folder)[:limit], bpp, [int(n) for n in sizes], status.update)
+    click.echo(text)
+    if output:
+        write(output, text)
+
+
 def require(module: str) -> None:
     """An error in one line where an optional package is missing."""
     from importlib.util import find_spec

@@ -37,6 +37,7 @@ def command(
     def decode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
         from hflow.container import parse, parse_cut
+        from hflow.metadata import to_save
 
         writes = pictures.kind_of(job.target if job.target and not kind else f"stdout{suffix}")
         data = from_text(batch.read(job.source))
@@ -45,6 +46,8 @@ def command(
             say(f"{job.name}: the first {len(data):,} of at least {len(data) + missing:,} bytes; the rest is predicted")
         progress = watch(about.width * about.height)
         image = hflow.decode(data, fidelity=fidelity, partial=partial, device=device, progress=progress)
+        for lost in () if how.quiet else to_save(image, writes)[1]:
+            say(f"{job.name}: {writes} files cannot carry the {lost} data")
         batch.write(job, pictures.pack(image, writes, job.target or "stdout"), how.force)
         return batch.Result(image.width, image.height, len(data), f"{image.width} x {image.height}")
 

@@ -9,10 +9,26 @@ import click
 from hflow.cli import batch, options
 from hflow.cli.errors import say
 from hflow.cli.roi import RoiType, load_roi
+from hflow.container.metadata import TYPES
+from hflow.masks import LABELS
 from hflow.text import KINDS, capacity, to_text
 
 # What counts as an image in a folder; any readable file can be named.
 SUFFIXES = {f".{s}" for s in "avif bmp gif jp2 jpeg jpg pbm pgm png pnm ppm tga tif tiff webp".split()}  # noqa: SIM905
+
+
+class MetadataType(click.ParamType):
+    """Kinds of metadata, separated by commas, or none."""
+
+    name = "kinds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        kinds = () if value == "none" else tuple(dict.fromkeys(value.split(",")))
+        if unknown := [k for k in kinds if k not in TYPES]:
+            self.fail(f"{unknown[0]!r} is not one of {', '.join(TYPES)}.", param, ctx)
+        return kinds
 
 
 @click.command("encode")
@@ -22,13 +38,21 @@ SUFFIXES = {f".{s}" for s in "avif bmp gif jp2 jpeg jpg pbm pgm png pnm ppm tga 
 @click.option("--quality", type=float, callback=options.number(0, 100), help="0 to 100; sizes follow the picture.")
 @click.option("--roi", type=RoiType(), help="Spend more on x,y,width,height, or on what a mask image marks white.")
 @click.option(
+    "--masking",
+    type=click.Choice(["auto", "complexity", *LABELS]),
+    default="auto",
+    show_default=True,
+    help="Which tokens are sent.",
+)
+@click.option(
     "--text", type=click.Choice(KINDS), is_flag=False, flag_value="base85", help="Write text. [default kind: base85]"
 )
+@click.option("--metadata", type=MetadataType(), default="none", help="Keep these: exif,xmp,icc. They count.")
 @options.device
 @batch.many
 def command(
-    inputs: tuple[str, ...], bpp: float | None, size: int | None, quality: float | None, roi: Any, text: str | None,
-    device: str, how: batch.Options,
+    inputs: tuple[str, ...], bpp: float | None, size: int | None, quality: float | None, roi: Any, masking: str,
+    text: str | None, metadata: tuple[str, ...], device: str, how: batch.Options,
 ) -> None:  # fmt: skip
     """Compress images into .hfc files: files, folders, patterns, or - for stdin.
 
@@ -41,10 +65,12 @@ def command(
         import hflow
         from hflow.images import load
 
-        image, warnings = load(batch.read(job.source), job.name)
+        image, warnings = load(batch.read(job.source), job.name, metadata)
         for warning in () if how.quiet else warnings:
             say(f"{job.name}: {warning}")
-        data = hflow.encode(image, **target, roi=marked, device=device, progress=watch(image.width * image.height))
+        extras: dict[str, Any] = {"roi": marked, "masking": masking, "metadata": metadata}
+        progress = watch(image.width * image.height)
+        data = hflow.encode(image, **target, **extras, device=device, progress=progress)
         batch.write(job, f"{to_text(data, text)}\n".encode() if text else data, how.force)
         rate = 8 * len(data) / (image.width * image.height)
         return batch.Result(image.width, image.height, len(data), f"{len(data):,} bytes  {rate:.5f} bpp")

@@ -12,7 +12,7 @@ import click
 from hflow import bundles, masks
 from hflow.cli import batch, options
 from hflow.cli.errors import report
-from hflow.container import Container, Kind, parse
+from hflow.container import Container, Kind, Section, metadata, parse
 from hflow.errors import BundleError, HflowError
 from hflow.text import from_text
 
@@ -25,13 +25,24 @@ TOKEN = 16  # pixels per side of a token's cell
 @click.command("inspect")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=options.FILES)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; a list for several files.")
-def command(files: tuple[Path, ...], as_json: bool) -> None:
-    """Show size, settings and where the bytes of .hfc files go."""
+@click.option("--map", "picture", type=options.FILES, metavar="PNG", help="Paint bits per region, and tokens as dots.")
+@options.device
+@options.force
+def command(files: tuple[Path, ...], as_json: bool, picture: Path | None, device: str, force: bool) -> None:
+    """Show size, settings and where the bytes of .hfc files go.
+
+    In a --map cells are brighter the more bits they took. Dots are tokens: green if sent and guessed right by the
+    predictor, red if sent and guessed wrong, blue if filled in.
+    """
+    if picture and len(files) > 1:
+        raise click.UsageError("--map takes one file.")
     found, codes = [], []
     for path in files:
         try:
             data = from_text(batch.read(path))
             found.append({"file": str(path), **describe(parse(data), len(data))})
+            if picture:
+                found[-1] |= write_map(data, picture, device, force)
         except HflowError as error:
             codes.append(report(error, path))
     if as_json and found:
@@ -44,6 +55,22 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
             click.echo(about["file"])
             console.print(_table(about))
     click.get_current_context().exit(codes[0] if codes else 0)
+
+
+def write_map(data: bytes, target: Path, device: str, force: bool) -> dict[str, Any]:
+    """Paints where the bits go; returns the sums behind it."""
+    from hflow.cli.pictures import pack
+    from hflow.codec.spending import paint, spending
+    from hflow.images import check_output, save_atomic
+
+    check_output(target, force)
+    spent = spending(data, device=device)
+    save_atomic(target, pack(paint(spent), "PNG", target), force)
+    about = {"cell_bits": {"mean": float(spent.per_cell().mean()), "most": float(spent.per_cell().max())}}
+    if spent.sent is None or spent.right is None:
+        return about
+    sent, right = int(spent.sent.sum()), int(spent.right.sum())
+    return about | {"guessed": {"right": right, "wrong": sent - right, "filled_in": spent.sent.size - sent}}
 
 
 def describe(file: Container, size: int) -> dict[str, Any]:
@@ -69,15 +96,18 @@ def describe(file: Container, size: int) -> dict[str, Any]:
             "all": m * rows * cols,
         },
         "sections": [
-            {"kind": s.kind, "name": _section_name(s.kind), "bytes": len(s.data), "share": len(s.data) / size}
+            {"kind": s.kind, "name": _section_name(s), "bytes": len(s.data), "share": len(s.data) / size}
             for s in file.sections
         ],
         "overhead": size - sum(len(s.data) for s in file.sections),
     }
 
 
-def _section_name(kind: int) -> str:
-    return Kind(kind).name.lower() if kind in set(Kind) else f"section {kind}"
+def _section_name(section: Section) -> str:
+    if section.kind not in set(Kind):
+        return f"section {section.kind}"
+    about = metadata.name(section) if section.kind == Kind.METADATA else None
+    return Kind(section.kind).name.lower() + (f" ({about})" if about else "")
 
 
 def _bundle_name(file: Container) -> str | None:
@@ -109,6 +139,11 @@ def _table(about: dict[str, Any]) -> Table:
         "tokens sent": f"{sent} of {tokens['all']:,}",
     }.items():
         table.add_row(label, str(value))
+    if "cell_bits" in about:
+        table.add_row("bits per cell", f"{about['cell_bits']['mean']:.1f}", f"at most {about['cell_bits']['most']:.0f}")
+    if "guessed" in about:
+        n = about["guessed"]
+        table.add_row("tokens", f"{n['right']:,} guessed, {n['wrong']:,} not", f"{n['filled_in']:,} filled in")
     table.add_section()
     for section in about["sections"]:
         table.add_row(section["name"], f"{section['bytes']:,} bytes", f"{section['share']:.1%}")

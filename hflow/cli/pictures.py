@@ -29,7 +29,7 @@ def read(path: Path, device: str = "auto") -> Image.Image:
     data = batch.read(path)
     if sniff(data):
         try:
-            return hflow.decode(data, device=device)
+            return images.as_srgb(hflow.decode(data, device=device))[0]
         except HflowError as error:
             raise type(error)(f"{path}: {error}") from error
     image, dropped = images.load(path)
@@ -51,9 +51,11 @@ def kind_of(name: str | Path) -> str:
 
 def pack(image: Image.Image, kind: str, name: object) -> bytes:
     """The bytes of an image file of a format that Pillow writes; OutputError, with the `name`, where it cannot."""
+    from hflow import metadata
+
     buffer = io.BytesIO()
     try:
-        image.save(buffer, kind, **QUALITY.get(kind, {}))
+        image.save(buffer, kind, **QUALITY.get(kind, {}), **metadata.to_save(image, kind)[0])
     except (OSError, ValueError) as error:  # such as sides beyond what the format can say
         raise OutputError(f"{name}: {error}") from error
     return buffer.getvalue()

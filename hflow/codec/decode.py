@@ -13,7 +13,9 @@ from hflow.codec.checksum import index_checksum
 from hflow.codec.geometry import LEVELS, Geometry
 from hflow.codec.pixels import Progress
 from hflow.container import Container, MaskSchedule, Profile, parse, parse_cut
+from hflow.container.metadata import read as read_metadata
 from hflow.errors import FormatError
+from hflow.metadata import unpacked
 from hflow.nets.bundle import Model, for_file, pick_device
 from hflow.nets.grids import sent_grid
 from hflow.text import from_text
@@ -39,7 +41,7 @@ class Indices:
 def decode(
     data: bytes | str, *, fidelity: float = 1.0, partial: bool = False, device: str = "auto", progress: Progress = None
 ) -> Image.Image:
-    """Decodes a file's bytes, or its text (`hflow.text`), to an RGB image.
+    """Decodes a file's bytes, or its text (`hflow.text`), to an RGB image, with the file's metadata in its `info`.
 
     fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates. partial: takes
     the beginning of a file as well, and predicts what is missing. progress: called with the share done. Raises
@@ -52,7 +54,10 @@ def decode(
     f = _predicted(model, file) if missing else indices(model, file)
     if progress:
         progress(0.5)
-    return Image.fromarray(pixels.synthesize(model, f.geometry, f.level, f.y, f.tokens, f.sent, fidelity, progress))
+    rgb = pixels.synthesize(model, f.geometry, f.level, f.y, f.tokens, f.sent, fidelity, progress)
+    image = Image.fromarray(rgb)
+    image.info.update(unpacked(read_metadata(file)))
+    return image
 
 
 def check(file: Container) -> None:
@@ -86,7 +91,7 @@ def _read(model: Model, file: Container) -> Indices:
         y = latents.read(model, geo, level, file.continuous or b"")
     if not m:
         return Indices(geo, level, y, None, None)
-    sent = _sent(file, geo)
+    sent = sent_by(file, geo)
     return Indices(geo, level, y, tokens.read(model, geo, level, y, m, sent, file.index_chunks), sent)
 
 
@@ -97,7 +102,7 @@ def _predicted(model: Model, file: Container) -> Indices:
     if level is not None:
         y = latents.read_cut(model, geo, level, file.continuous or b"")
     if m and any(file.index_chunks):  # a token begun is a mask complete
-        q, sent = tokens.read_cut(model, geo, level, y, m, _sent(file, geo), file.index_chunks)
+        q, sent = tokens.read_cut(model, geo, level, y, m, sent_by(file, geo), file.index_chunks)
         return Indices(geo, level, y, q, sent)
     if level is None:
         raise FormatError("too short: no token of the picture is there")
@@ -112,7 +117,7 @@ def _settings(model: Model, file: Container) -> tuple[Geometry, int | None, int]
     return Geometry(file.width, file.height), s.rate - 1 if s.rate else None, s.m
 
 
-def _sent(file: Container, geo: Geometry) -> np.ndarray:
+def sent_by(file: Container, geo: Geometry) -> np.ndarray:
     """Which tokens a file holds, (th, tw) bool."""
     if file.settings.mask == MaskSchedule.CODED:
         labels = masking.read(file.mask_data or b"", *masking.regions(geo.th, geo.tw))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 from PIL import Image
 
 from hflow import bundles
-from hflow.codec import pixels, regions
+from hflow.codec import complexity, pixels, regions
 from hflow.codec.checksum import index_checksum
 from hflow.codec.geometry import Geometry
 from hflow.codec.pixels import Progress
-from hflow.codec.rate import Choice, Coder, at_quality, choose
+from hflow.codec.rate import Choice, Coder, Mask, at_quality, choose
 from hflow.container import Container, Profile, Section, Settings, serialize
+from hflow.container.metadata import cost, sections
 from hflow.container.model import implied_kinds
 from hflow.errors import InputError, TargetError
+from hflow.masks import LABELS
+from hflow.metadata import packed
 from hflow.nets.bundle import Model, load, pick_device
 
 Roi = np.ndarray | tuple[int, int, int, int]
@@ -28,8 +32,10 @@ def encode(
     size: int | None = None,
     quality: float | None = None,
     roi: Roi | None = None,
+    masking: str = "auto",
     device: str = "auto",
     bundle: str | None = None,
+    metadata: Collection[str] = (),
     progress: Progress = None,
 ) -> bytes:
     """Encodes a picture into a file of a given size, everything counted, or a given quality.
@@ -37,22 +43,48 @@ def encode(
     image: a PIL image (converted to RGB) or an array (H, W, 3) uint8. One of bpp: at most so many bits per pixel,
     default 0.03; size: at most so many bytes; quality: 0 to 100, where the size follows the picture. roi: where bits
     count for more at the same size, a mask (H, W), bool or in 0..1, or a rectangle (x, y, width, height) in pixels.
-    bundle: name of an installed bundle, default the newest. progress: called with the share done, 0 to 1. Raises
-    InputError for a picture or region that cannot be used, TargetError where no file is small enough, BundleError for a
+    masking: which tokens are sent; auto: what the bundle's ladder says for the size, complexity: more where the picture
+    is harder to guess, or a schedule for the whole picture (none, 1_16, 1_9, 1_4, 1_2, all), these with one
+    sub-quantizer. bundle: name of an installed bundle, default the newest. metadata: what of exif, xmp and icc the file
+    keeps of the image's `info`; it counts like everything else. progress: called with the share done, 0 to 1. Raises
+    InputError for a picture or option that cannot be used, TargetError where no file is small enough, BundleError for a
     missing bundle.
     """
     rgb = as_rgb(image)
     geo = Geometry(rgb.shape[1], rgb.shape[0])
     budget = check_target(bpp, size, quality, geo)
     region = None if roi is None else region_of(roi, geo)
+    mask = mask_of(masking, rgb)
     model = load(bundles.find(bundle) if bundle else bundles.default(), pick_device(device))
     coder = Coder(model, geo, pixels.trunk(model, rgb), region)
     if progress:
         progress(0.3)
-    choice = at_quality(coder, quality) if quality is not None else choose(coder, budget)
+    extra = sections(packed(image, metadata)) if isinstance(image, Image.Image) else ()
+    choice = at_quality(coder, quality) if quality is not None else beside(coder, budget, mask, cost(extra))
     if progress:
         progress(1.0)
-    return pack(model, geo, choice)
+    return pack(model, geo, choice, extra)
+
+
+def mask_of(masking: str, rgb: np.ndarray) -> Mask | None:
+    """A kind of masking as a mask for this picture, None for the ladder's. InputError for one that is not known."""
+    if masking == "auto":
+        return None
+    if masking == "complexity":
+        return complexity.mask(rgb)
+    if masking not in LABELS:
+        raise InputError(f"masking is auto, complexity or one of {', '.join(LABELS)}, not {masking}")
+    return masking
+
+
+def beside(coder: Coder, budget: int, mask: Mask | None, metadata: int) -> Choice:
+    """The settings for a file of at most `budget` bytes of which so many are metadata."""
+    if not metadata:
+        return choose(coder, budget, mask)
+    try:
+        return choose(coder, max(0, budget - metadata), mask)
+    except TargetError as error:
+        raise TargetError(f"beside metadata of {metadata} bytes, {error}") from error
 
 
 def check_target(bpp: float | None, size: int | None, quality: float | None, geo: Geometry) -> int:
@@ -78,8 +110,8 @@ def region_of(roi: Roi, geo: Geometry) -> regions.Region:
     return regions.Region.of(roi, geo)
 
 
-def pack(model: Model, geo: Geometry, choice: Choice) -> bytes:
-    """A choice of settings, already coded, as a file."""
+def pack(model: Model, geo: Geometry, choice: Choice, extra: tuple[Section, ...] = ()) -> bytes:
+    """A choice of settings, already coded, as a file. extra: sections beside the standard ones."""
     settings = Settings(
         rate=0 if choice.level is None else 1 + choice.level,
         m=choice.m,
@@ -97,7 +129,7 @@ def pack(model: Model, geo: Geometry, choice: Choice) -> bytes:
             settings=settings,
             index_checksum=index_checksum(model.digest, choice.y, choice.tokens),
             chunked=chunked,
-            sections=tuple(Section(k, data) for k, data in zip(kinds, choice.sections, strict=True)),
+            sections=tuple(Section(k, data) for k, data in zip(kinds, choice.sections, strict=True)) + extra,
         )
     )
 

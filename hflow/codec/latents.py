@@ -47,6 +47,15 @@ class _Writer(_Coder):
         return values
 
 
+def bits(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """What values (N,), less their means, take under tables `ids`, (N,)."""
+    size = np.abs(values)
+    out = LOG2[ids, np.where(size <= 15, values + 15, 31)]
+    large = size > 15
+    out[large] += 2 * np.floor(np.log2(size[large] - 15)) + 2
+    return out
+
+
 class _Meter(_Coder):
     """Counts bits instead of writing them."""
 
@@ -55,10 +64,7 @@ class _Meter(_Coder):
 
     def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
         assert values is not None
-        size = np.abs(values)
-        self.bits += float(LOG2[ids, np.where(size <= 15, values + 15, 31)].sum())
-        large = size[size > 15]
-        self.bits += float((2 * np.floor(np.log2(large - 15)) + 2).sum()) if large.size else 0.0
+        self.bits += float(bits(values, ids).sum())
         return values
 
 
@@ -68,6 +74,19 @@ class _Reader(_Coder):
 
     def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
         return decode_latents(self.coder, ids, TABLES)
+
+
+class _Mapper(_Coder):
+    """Reads, and notes what each value of each group took."""
+
+    def __init__(self, reader: _Coder) -> None:
+        self.reader = reader
+        self.groups: list[np.ndarray] = []
+
+    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+        found = self.reader.code(values, ids)
+        self.groups.append(bits(found, ids))
+        return found
 
 
 class _CutReader(_Coder):
@@ -153,3 +172,16 @@ def least(model: Model, geo: Geometry, level: int, data: bytes) -> int:
         except FormatError:
             low = middle + 1
     return high
+
+
+def read_map(model: Model, geo: Geometry, level: int, data: bytes, cut: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """y (h, w, C) and how many bits each cell took (h, w); those of z are shared out evenly."""
+    coder = _Mapper(_CutReader(data) if cut else _Reader(data))
+    y = _run(model, geo, level, coder, None, None)
+    z = coder.groups[0].reshape(geo.zh, geo.zw, -1).sum(2) / 16
+    spent = np.repeat(np.repeat(z, 4, 0), 4, 1)[: geo.h, : geo.w].copy()
+    first = C.checkerboard(geo.h, geo.w) > 0
+    for n, group in enumerate(coder.groups[1:]):
+        here = ~first if n % 2 else first
+        spent[here] += group.reshape(int(here.sum()), model.cfg.slices[n // 2]).sum(1)
+    return y, spent

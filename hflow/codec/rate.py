@@ -22,9 +22,9 @@ from hflow.nets.analysis import OFFSET
 from hflow.nets.bundle import Model
 from hflow.nets.grids import sent_grid
 
-FINE = 4  # steps to a level
+FINE = 16  # steps to a level
 TOP = FINE * (LEVELS - 1)
-NARROW = 0.005  # of the rounding offset, to a step: about what a quarter of a level changes
+NARROW = 0.03 / FINE  # of the rounding offset, to a step: a level's worth of steps changes a little more than a level
 FIXED = 18  # bytes of a file that are not entropy-coded: header, checksums and the first section's length, at least
 
 Mask = str | np.ndarray  # a schedule's label, or one for each region (rows, columns), as an index into LABELS
@@ -150,12 +150,16 @@ def steps(ladder: tuple[dict[str, Any], ...], bpp: float) -> list[tuple[int, str
     return order[at:] + order[:at][::-1]
 
 
-def choose(coder: Coder, budget: int) -> Choice:
-    """The settings for a file of at most `budget` bytes. TargetError names the smallest and the largest file."""
+def choose(coder: Coder, budget: int, mask: Mask | None = None) -> Choice:
+    """The settings for a file of at most `budget` bytes. TargetError names the smallest and the largest file.
+
+    mask: which tokens are sent, with one sub-quantizer; default what the bundle's ladder says for this size.
+    """
     area = coder.geo.width * coder.geo.height
     best: Choice | None = None
-    for m, mask in steps(coder.model.ladder, 8 * budget / area):
-        choice = coder.fit(budget, m, mask)
+    given = [(0 if isinstance(mask, str) and mask == "none" else 1, mask)] if mask is not None else None
+    for m, sent in given or steps(coder.model.ladder, 8 * budget / area):
+        choice = coder.fit(budget, m, sent)
         if choice is not None and (best is None or choice.size > best.size):
             best = choice
         # A picture that its richest continuous stream does not fill may take more tokens; others are done.

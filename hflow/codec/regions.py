@@ -16,7 +16,7 @@ from hflow.codec.pixels import rate_tensor
 from hflow.errors import InputError
 from hflow.nets.bundle import Model
 
-BELOW = 20  # rate levels
+BELOW = 12  # rate levels
 
 
 @dataclass(frozen=True)

@@ -115,3 +115,25 @@ def read_cut(
         return flat.reshape(freq.shape[:2]), whole
 
     return _run(model, geo, level, y, m, sent, code)
+
+
+def read_map(
+    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, m: int, sent: np.ndarray,
+    chunks: tuple[bytes, ...], cut: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """How many bits each token took (th, tw), which are there, and which of these the predictor had right (th, tw)."""
+    coders = [CutDecoder(c) for c in chunks] if cut else [Decoder(c) for c in chunks]
+    spent, right = np.zeros(sent.shape), np.zeros(sent.shape, dtype=np.bool_)
+
+    def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tables = freq.reshape(-1, freq.shape[-1])
+        found = coders[(s - 1) % len(coders)].decode(tables)
+        flat, there = found if isinstance(found, tuple) else (found, np.ones(len(tables), dtype=np.bool_))
+        whole: np.ndarray = np.logical_and.reduce(there.reshape(freq.shape[:2]), axis=1)
+        took = 16 - np.log2(tables[np.arange(len(flat)), flat])
+        spent[at[:, 0], at[:, 1]] = took.reshape(freq.shape[:2]).sum(1) * whole
+        right[at[:, 0], at[:, 1]] = (flat == tables.argmax(1)).reshape(freq.shape[:2]).all(1) & whole
+        return flat.reshape(freq.shape[:2]), whole
+
+    _, known = _run(model, geo, level, y, m, sent, code)
+    return spent, known, right

@@ -23,18 +23,19 @@ Known = npt.NDArray[np.bool_]
 
 
 class _End(Decoder):
-    """One way for a message to go on. Where it leads out of every symbol's interval, symbols are `nothing`."""
+    """One way for a message to go on. Where it leads out of every symbol's interval, it is lost: `nothing` follows."""
 
     def __init__(self, data: bytes, nothing: int) -> None:
         super().__init__(data)
         self.nothing = nothing
+        self.lost = False
 
     def _decode(self, model: Any, parameter: Any) -> Values:
         before = self._coder.clone()
         try:
             return super()._decode(model, parameter)
         except FormatError:  # rare: find the place, one symbol at a time
-            self._coder = before
+            self._coder, self.lost = before, True
         several = isinstance(parameter, np.ndarray)
         out = np.full(len(parameter) if several else parameter, self.nothing, dtype=np.int64)
         with suppress(FormatError):
@@ -67,7 +68,7 @@ class CutDecoder:
         if self.open:
             with suppress(FormatError):
                 low, high = (decode_escape(d) for d in self._ends)
-                if low == high:
+                if low == high and not any(d.lost for d in self._ends):
                     return low, True
         self.open = False
         return 0, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -101,3 +102,20 @@ def test_what_is_refused(photo: str, args: tuple[str, ...], code: int, message: 
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not Path("in.hfc").exists()
+
+
+def test_a_map_of_where_bits_go(photo: str) -> None:
+    run("encode", photo, "--size", "300", "--masking", "1_4")
+    result = run("inspect", "in.hfc", "--map", "map.png")
+    assert result.exit_code == 0, result.output
+    assert "guessed" in result.stdout and "bits per cell" in result.stdout
+    assert Image.open("map.png").size == (160, 96)
+    assert run("inspect", "in.hfc", "--map", "map.png").exit_code == 7
+    about = json.loads(run("inspect", "in.hfc", "--map", "map.png", "--force", "--json").stdout)
+    assert sum(about["guessed"].values()) == 60
+    assert run("inspect", "in.hfc", "in.hfc", "--map", "m.png").exit_code == 2
+
+
+def test_masking(photo: str) -> None:
+    assert run("encode", photo, "--size", "300", "--masking", "complexity").exit_code == 0
+    assert "coded" in run("inspect", "in.hfc").stdout

@@ -7,7 +7,7 @@ import pytest
 from tiny_bundle import picture
 
 import hflow
-from hflow.codec import pixels
+from hflow.codec import pixels, regions
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder, choose
 from hflow.codec.regions import Region, rectangle
@@ -17,7 +17,8 @@ from hflow.nets.bundle import Model
 WIDTH, HEIGHT, SIZE = 192, 96, 260
 
 
-def test_what_is_marked_gets_the_higher_rate_at_the_same_size(tiny: Model) -> None:
+def test_what_is_marked_gets_the_higher_rate_at_the_same_size(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "BELOW", 30)  # random networks have few small values to spare
     geo = Geometry(WIDTH, HEIGHT)
     found = pixels.trunk(tiny, picture(WIDTH, HEIGHT))
     plain = choose(Coder(tiny, geo, found), SIZE)
