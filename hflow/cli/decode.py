@@ -26,10 +26,19 @@ from hflow.text import from_text
     help="0 looks best, 1 is closest to the original.",
 )
 @click.option("--partial", is_flag=True, help="Take the beginning of a file too, and predict the rest.")
+@click.option(
+    "--max-pixels", type=click.IntRange(min=1), default=2**28, show_default=True, help="Refuse larger pictures."
+)
 @options.device
 @batch.many
 def command(
-    files: tuple[str, ...], kind: str | None, fidelity: float, partial: bool, device: str, how: batch.Options
+    files: tuple[str, ...],
+    kind: str | None,
+    fidelity: float,
+    partial: bool,
+    max_pixels: int,
+    device: str,
+    how: batch.Options,
 ) -> None:
     """Decompress .hfc files into images: files, folders, patterns, or - for stdin."""
     suffix = f".{kind or 'png'}"
@@ -45,7 +54,9 @@ def command(
         if missing and not how.quiet:
             say(f"{job.name}: the first {len(data):,} of at least {len(data) + missing:,} bytes; the rest is predicted")
         progress = watch(about.width * about.height)
-        image = hflow.decode(data, fidelity=fidelity, partial=partial, device=device, progress=progress)
+        image = hflow.decode(
+            data, fidelity=fidelity, partial=partial, max_pixels=max_pixels, device=device, progress=progress
+        )
         for lost in () if how.quiet else to_save(image, writes)[1]:
             say(f"{job.name}: {writes} files cannot carry the {lost} data")
         batch.write(job, pictures.pack(image, writes, job.target or "stdout"), how.force)

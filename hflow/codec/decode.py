@@ -39,17 +39,24 @@ class Indices:
 
 
 def decode(
-    data: bytes | str, *, fidelity: float = 1.0, partial: bool = False, device: str = "auto", progress: Progress = None
+    data: bytes | str,
+    *,
+    fidelity: float = 1.0,
+    partial: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    device: str = "auto",
+    progress: Progress = None,
 ) -> Image.Image:
     """Decodes a file's bytes, or its text (`hflow.text`), to an RGB image, with the file's metadata in its `info`.
 
     fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates. partial: takes
-    the beginning of a file as well, and predicts what is missing. progress: called with the share done. Raises
-    FormatError for bytes that are no intact `.hfc` file, BundleError for a missing bundle.
+    the beginning of a file as well, and predicts what is missing. max_pixels: a larger picture is refused before
+    anything is allocated. progress: called with the share done. Raises FormatError for bytes that are no intact `.hfc`
+    file, BundleError for a missing bundle.
     """
     data = from_text(data.encode("ascii", "replace") if isinstance(data, str) else data)
     file, missing = parse_cut(data) if partial else (parse(data), 0)
-    check(file)
+    check(file, max_pixels)
     model = for_file(file.bundle, file.fingerprint, pick_device(device))
     f = _predicted(model, file) if missing else indices(model, file)
     if progress:
@@ -60,10 +67,10 @@ def decode(
     return image
 
 
-def check(file: Container) -> None:
+def check(file: Container, max_pixels: int = MAX_PIXELS) -> None:
     """Refuses what this version cannot decode, before anything is allocated."""
-    if file.width * file.height > MAX_PIXELS:
-        raise FormatError(f"{file.width}x{file.height} is more than the limit of {MAX_PIXELS} pixels")
+    if file.width * file.height > max_pixels:
+        raise FormatError(f"{file.width}x{file.height} is more than the limit of {max_pixels} pixels")
     if file.settings.rate > LEVELS:
         raise FormatError(f"rate {file.settings.rate} needs a newer hflow")
     if file.settings.profile == Profile.ADACODE:

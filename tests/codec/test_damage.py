@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tiny_bundle import picture
 
 import hflow
+from hflow.cli import main
 from hflow.codec import decode as decoding
 from hflow.codec import pixels
 from hflow.codec.decode import MAX_PIXELS, indices
@@ -201,6 +204,19 @@ def test_a_bomb_is_refused_before_anything_is_done(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(decoding, "for_file", lambda *_: pytest.fail("a bundle was loaded"))
     with pytest.raises(FormatError, match=f"limit of {MAX_PIXELS} pixels"):
         hflow.decode(serialize(replace(parse(data), width=65535, height=65535)))
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_limit_of_pixels(data: bytes, tmp_path: Path) -> None:
+    size = WIDTH * HEIGHT
+    assert hflow.decode(data, max_pixels=size).size == (WIDTH, HEIGHT)
+    with pytest.raises(FormatError, match=f"{WIDTH}x{HEIGHT} is more than the limit of {size - 1} pixels"):
+        hflow.decode(data, max_pixels=size - 1)
+    path = tmp_path / "a.hfc"
+    path.write_bytes(data)
+    result = CliRunner().invoke(main, ["decode", str(path), "--max-pixels", str(size - 1), "--device", "cpu"])
+    assert (result.exit_code, list(tmp_path.iterdir())) == (FormatError.exit_code, [path])
+    assert CliRunner().invoke(main, ["decode", str(path), "--max-pixels", "0"]).exit_code == 2
 
 
 @pytest.mark.usefixtures("no_pixels")
