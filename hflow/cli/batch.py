@@ -127,7 +127,7 @@ def run(
             except HflowError as error:
                 bar.fail()
                 codes.append(report(error, Path(job.name), job.target or Path("stdout")))
-                _say(job, how, {"status": "failed", "error": str(error), "code": codes[-1]}, None)
+                _say(job, how, {"status": "failed", "error": " ".join(str(error).split()), "code": codes[-1]}, None)
     if how.verbose:
         say(f"{bar.summary}, {len(codes)} failed, {len(skipped)} skipped, {time.perf_counter() - started:.1f} s")
     elif skipped and not how.quiet:

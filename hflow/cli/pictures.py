@@ -10,6 +10,7 @@ from hflow.cli import batch
 from hflow.cli.errors import say
 from hflow.container import sniff
 from hflow.errors import HflowError, OutputError
+from hflow.text import from_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +27,7 @@ def read(path: Path, device: str = "auto") -> Image.Image:
     import hflow
     from hflow import images
 
-    data = batch.read(path)
+    data = from_text(batch.read(path))
     if sniff(data):
         try:
             return images.as_srgb(hflow.decode(data, device=device))[0]

@@ -85,8 +85,9 @@ def plan(inputs: Sequence[str], naming: Naming, known: Collection[str], recursiv
         or naming.template is not None
         or output.endswith(("/", os.sep))
         or Path(output).is_dir()
-        or len(found) != 1
+        or len(inputs) != 1
         or Path(inputs[0]).is_dir()
+        or _is_pattern(inputs[0])
     )
     jobs = []
     for source, below in found:
@@ -126,7 +127,7 @@ def _sources(item: str, known: Collection[str], recursive: bool) -> Iterator[tup
             kinds = "/".join(known) if len(known) == 1 else "image"
             raise InputError(f"{path}: no {kinds} files in this folder")
         yield from ((file, file.parent.relative_to(path)) for file in files)
-    elif glob.has_magic(item) and not path.exists():
+    elif _is_pattern(item):
         matches = sorted(glob.glob(item, recursive=True))
         if not matches:
             raise InputError(f"{item}: no file has such a name")
@@ -134,6 +135,11 @@ def _sources(item: str, known: Collection[str], recursive: bool) -> Iterator[tup
             yield from _sources(match, known, recursive)
     else:
         yield path, top
+
+
+def _is_pattern(item: str) -> bool:
+    """Whether a word stands for the files that it matches: not where there is a file of this very name."""
+    return glob.has_magic(item) and not Path(item).exists()
 
 
 def _walk(top: Path, known: Collection[str], recursive: bool) -> list[Path]:

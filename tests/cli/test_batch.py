@@ -57,6 +57,8 @@ def test_quoted_patterns_are_expanded() -> None:
     assert run("encode", "odd[1].png").exit_code == 0  # a file of this name is meant, where there is one
     assert (tree("one"), tree("two")) == (["a.hfc", "b.hfc"], ["a.hfc", "b.hfc", "c.hfc"])
     assert Path("odd[1].hfc").exists()
+    assert run("encode", "in/b.p*", "-o", "three").exit_code == 0  # one file today may be two tomorrow
+    assert tree("three") == ["b.hfc"]
     result = run("encode", "in/*.jpg")
     assert (result.exit_code, result.stderr) == (3, "hflow: in/*.jpg: no file has such a name\n")
 
