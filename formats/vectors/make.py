@@ -19,21 +19,23 @@ from typing import Any
 
 import numpy as np
 
-from hflow.codec import latents, pixels, tokens
+from hflow.codec import latents, masking, pixels, tokens
 from hflow.codec.checksum import index_checksum
-from hflow.codec.decode import indices
+from hflow.codec.decode import decoded, indices
 from hflow.codec.geometry import Geometry, anchor
+from hflow.codec.truncate import truncate
 from hflow.container import Container, MaskSchedule, Profile, Section, Settings, parse, serialize
 from hflow.container.crc import crc16
 from hflow.container.model import EXPLICIT, Kind
 from hflow.entropy import Encoder
 from hflow.errors import FormatError
+from hflow.masks import LABELS
 from hflow.nets.bundle import Model, load
 from hflow.nets.grids import sent_grid
 from hflow.reference import decode
 from hflow.reference.ops import scale_index
 from hflow.reference.tables import LATENT
-from hflow.selftest import TOLERANCE, coarse_means
+from hflow.selftest import TOLERANCE, coarse_means, searched
 
 HERE = Path(__file__).parent
 HYBRID, PQ = Profile.HYBRID, Profile.PQ
@@ -98,6 +100,9 @@ def cases() -> dict[str, Case]:
     for k, mask in enumerate(("1_16", "1_9", "1_4", "1_2", "all")):
         found[f"mask_{mask}"] = Case(f"mask schedule {mask}", 110, 90, 35, 1 + k % 4, mask, chunked=k % 2 == 0)
         found[f"pq_{mask}"] = Case(f"profile pq, {mask}", 90, 110, None, 4 - k % 4, mask, k % 2 == 1, PQ)
+    for k, size in enumerate(((64, 64), (190, 250), (310, 60))):
+        says = ("one region", "20 regions, those at the edges smaller", "five regions in five chunks")[k]
+        found[f"coded_mask_{k + 1}"] = Case(f"coded mask: {says}", *size, 30, 1 + k, "coded", chunked=k == 2)
     for m in (1, 2, 3, 4):
         found[f"m_{m}"] = Case(f"{m} of 4 sub-quantizers", 64, 48, 8 * m, m)
     return found
@@ -120,14 +125,20 @@ def draw(case: Case, model: Model, rng: np.random.Generator) -> tuple[np.ndarray
 def make(name: str, case: Case, model: Model) -> bytes:
     """The bytes of a file."""
     geo = Geometry(case.width, case.height)
-    z, y, q = draw(case, model, np.random.default_rng(zlib.crc32(name.encode())))
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    z, y, q = draw(case, model, rng)
     given = None if case.level is None else y
     sections: list[Section] = []
     full = None
     if case.level is not None:
         sections.append(Section(Kind.CONTINUOUS, latents.write(model, geo, case.level, z, y)))
     if case.m:
-        sent = sent_grid(geo.th, geo.tw, case.mask)
+        if case.mask == "coded":
+            labels = rng.integers(0, len(LABELS), masking.regions(geo.th, geo.tw))
+            sent = masking.sent_tokens(labels, geo.th, geo.tw)
+            sections.append(Section(Kind.MASK, masking.write(labels)))
+        else:
+            sent = sent_grid(geo.th, geo.tw, case.mask)
         chunks, full = tokens.write(model, geo, case.level, given, case.m, sent, q, case.chunked)
         if case.mask != "none":
             sections += [Section(Kind.INDEX, chunk) for chunk in chunks]
@@ -140,6 +151,31 @@ def make(name: str, case: Case, model: Model) -> bytes:
         Container(case.width, case.height, model.number, model.fingerprint, settings, checksum, case.chunked,
                   tuple(sections))
     )  # fmt: skip
+
+
+def cuts() -> dict[str, tuple[str, Case, float]]:
+    """What is cut off at its end, by name: says, case, and the share of the bytes that stay."""
+    return {
+        "cut_tokens": ("tokens end in stage 5", Case("", 90, 70, m=2), 0.8),
+        "cut_early": ("tokens end in an early stage", Case("", 90, 70, m=3, mask="1_2"), 0.8),
+        "cut_chunked": ("five chunks, the last ones empty", Case("", 90, 70, m=2, chunked=True), 0.7),
+        "cut_continuous": ("y ends within a slice", Case("", 200, 100, m=0, mask="none"), 0.6),
+        "cut_away": ("the tokens are gone, and part of y", Case("", 90, 70, m=1), 0.4),
+        "cut_pq": ("tokens only, the first ones of them", Case("", 90, 70, None, 4, profile=PQ), 0.5),
+        "cut_coded_mask": ("with a coded mask", Case("", 250, 190, mask="coded"), 0.92),
+        "cut_escapes": ("among escaped latents", Case("", 60, 60, m=0, mask="none", spread=60), 0.7),
+        "cut_nothing": ("no byte is missing, and yet the last symbols are not known", Case("", 60, 60), 1.0),
+    }
+
+
+def make_cut(name: str, case: Case, share: float, model: Model) -> bytes:
+    whole = make(name, case, model)
+    if share == 1:
+        file = replace(parse(whole), cut=True)
+        found = decoded(model, file)
+        return serialize(replace(file, index_checksum=index_checksum(model.digest, found.y, found.tokens)))
+    with searched(HERE):
+        return truncate(whole, int(share * len(whole)), device="cpu")
 
 
 def facts_of(name: str, data: bytes, model: Model) -> dict[str, Any]:
@@ -158,6 +194,7 @@ def facts_of(name: str, data: bytes, model: Model) -> dict[str, Any]:
         "m": file.settings.m,
         "mask": file.settings.mask.label,
         "chunked": file.chunked,
+        "cut": file.cut,
         "y": None if found.y is None else list(found.y.shape),
         "tokens": None if found.tokens is None else list(found.tokens.shape),
         "checksum": f"{second.checksum:04x}",
@@ -274,6 +311,10 @@ def refused(model: Model) -> dict[str, tuple[str, str, str, bytes]]:
                          serialize(replace(file, sections=(file.sections[0], other.sections[1])))),
         "stage_without_tokens": ("a chunk of a stage without tokens holds a byte", "FormatError", "is not empty",
                                  serialize(replace(stage, sections=(*stage.sections[:4], Section(Kind.INDEX, b"x"))))),
+        "cut_before_z": ("the flag cut, and too little for z", "FormatError", "too short",
+                         serialize(replace(alone, sections=(Section(Kind.CONTINUOUS, one[:1]),), cut=True))),
+        "cut_to_nothing": ("the flag cut, profile pq, and no token", "FormatError", "too short",
+                           serialize(replace(stage, sections=(Section(Kind.INDEX, b""),) * 5, cut=True))),
         "no_symbol": ("a quantile beyond 2^24", "FormatError", "what no encoder writes", continuous(b"\xff" * 9)),
         "endless_escape": ("an escape of more than 21 bits", "FormatError", "a latent is out of range",
                            continuous(endless_escape(model, 30))),
@@ -319,6 +360,8 @@ def main() -> None:
 
     for name, case in cases().items():
         add("decoded", name, case.says, partial(make, name, case, model))
+    for name, (says, case, share) in cuts().items():
+        add("decoded", name, f"flag cut: {says}", partial(make_cut, name, case, share, model))
     file = make("explicit", Case("", 60, 50, mask="1_4"), model)
     plain = [(0x80 | s.kind, s.data) for s in parse(file).sections]
     add("decoded", "explicit", "explicit layout without need", partial(explicit, file, plain))

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hflow.container import Container, MaskSchedule, Profile, parse
+from hflow.container import Container, Profile, parse
 from hflow.errors import BundleError, FormatError
 from hflow.reference.bundle import Bundle, find, load
 from hflow.reference.latent import continuous
+from hflow.reference.masks import sent_grid
 from hflow.reference.predictor import context
 from hflow.reference.tokens import tokens
 
@@ -69,11 +70,11 @@ def read(data: bytes, bundle: Path | None = None) -> Indices:
     anchor = anchor_rate(settings.rate, using)
     y = q = None
     if settings.rate > 0:
-        y = continuous(using, file.continuous or b"", anchor, h, w)
-    if settings.m > 0:
+        y = continuous(using, file.continuous or b"", file.cut, anchor, h, w)
+    if has_tokens(file):
         ctx = context(using, np.zeros((h, w, using.channels), np.int64) if y is None else y, anchor)
-        grid = -(-file.height // 16), -(-file.width // 16)
-        q = tokens(using, file.index_chunks, settings.mask.label, settings.m, grid, ctx)
+        sent = sent_grid(settings.mask.label, file.mask_data, (-(-file.height // 16), -(-file.width // 16)))
+        q = tokens(using, file.index_chunks, file.cut, sent, settings.m, ctx)
     return Indices(y, q, using.digest, file.index_checksum)
 
 
@@ -83,8 +84,18 @@ def check(file: Container) -> None:
         raise FormatError(f"{file.width}x{file.height} is more than the limit of {MAX_PIXELS} pixels")
     if file.settings.rate > 64:
         raise FormatError(f"rate {file.settings.rate} needs a newer version")
-    if file.settings.mask == MaskSchedule.CODED or file.settings.profile == Profile.ADACODE:
-        raise FormatError("coded masks and the profile adacode need a newer version")
+    if file.settings.profile == Profile.ADACODE:
+        raise FormatError("the profile adacode needs a newer version")
+
+
+def has_tokens(file: Container) -> bool:
+    """Section 4.3: without a byte of them a cut file has none, and is refused if it has nothing else."""
+    if not file.cut:
+        return file.settings.m > 0
+    found = file.settings.m > 0 and any(file.index_chunks)
+    if not found and file.settings.rate == 0:
+        raise FormatError("too short: no token of the picture is there")
+    return found
 
 
 def anchor_rate(rate: int, bundle: Bundle) -> int:

@@ -7,21 +7,24 @@ import numpy as np
 from hflow.errors import FormatError
 from hflow.reference.bundle import Bundle
 from hflow.reference.ops import act, conv3, grid_mean, linear, scale_index, shift, table, upscale
-from hflow.reference.range_decoder import RangeDecoder, latents
+from hflow.reference.range_decoder import CutDecoder, RangeDecoder, latents
 from hflow.reference.tables import GELU, LATENT, SQUASH
 
 
-def group(decoder: RangeDecoder, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Section 3.1: values of the shape of their means, coded in the order in which they are stored."""
+def group(decoder: RangeDecoder | CutDecoder, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Sections 3.1 and 3.5: values of the shape of their means, coded in the order in which they are stored."""
     numbers = (8 * scale + mean % 8).ravel().tolist()
-    values = latents(decoder, LATENT, numbers)
+    nearest = (mean % 8 >= 4).ravel().tolist()
+    values = [n if v is None else v for v, n in zip(latents(decoder, LATENT, numbers), nearest, strict=True)]
     return np.array(values, np.int64).reshape(mean.shape) + mean // 8
 
 
-def continuous(bundle: Bundle, data: bytes, anchor: int, h: int, w: int) -> np.ndarray:
-    """y (h, w, C). FormatError for data that cannot be."""
-    decoder = RangeDecoder(data)
+def continuous(bundle: Bundle, data: bytes, cut: bool, anchor: int, h: int, w: int) -> np.ndarray:
+    """y (h, w, C). FormatError for data that cannot be. cut: the end may be missing."""
+    decoder = CutDecoder(data) if cut else RangeDecoder(data)
     z = hyper_latent(bundle, decoder, anchor, -(-h // 4), -(-w // 4))
+    if not decoder.open:
+        raise FormatError("too short: not all of z is there")
     hyper = hyper_features(bundle, z, anchor)[:h, :w]
     y = np.zeros((h, w, bundle.channels), np.int64)
     first = 0
@@ -37,7 +40,7 @@ def continuous(bundle: Bundle, data: bytes, anchor: int, h: int, w: int) -> np.n
     return y
 
 
-def hyper_latent(bundle: Bundle, decoder: RangeDecoder, anchor: int, rows: int, cols: int) -> np.ndarray:
+def hyper_latent(bundle: Bundle, decoder: RangeDecoder | CutDecoder, anchor: int, rows: int, cols: int) -> np.ndarray:
     """Section 3.2: z (rows, cols, Z)."""
     mean = bundle.rows("latent.z_mean")[anchor]
     scale = scale_index(bundle.rows("latent.z_scale")[anchor], 3)

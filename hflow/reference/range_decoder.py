@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hflow.errors import FormatError
 
@@ -12,6 +12,8 @@ MAX_PREFIX = 20
 
 class RangeDecoder:
     """One message. The bytes are followed by zeros without end."""
+
+    open = True  # no symbol was missing
 
     def __init__(self, message: bytes) -> None:
         self.message = message
@@ -47,6 +49,17 @@ class RangeDecoder:
         self.consume(value * size, size)
         return value
 
+    def escaped(self) -> int:
+        """A value of magnitude 16 or more (section 2.5): its sign, then its magnitude as Exp-Golomb of order 0."""
+        negative = self.raw(1)
+        p = 0
+        while self.raw(1) == 0:
+            p += 1
+            if p > MAX_PREFIX:
+                raise FormatError("damaged: a latent is out of range")
+        u = self.raw(p) + 2**p - 1
+        return -(u + 16) if negative else u + 16
+
     def quantile(self) -> int:
         quantile = self.offset // (self.range // 2**24)
         if quantile >= 2**24:
@@ -62,21 +75,39 @@ class RangeDecoder:
             self.offset = self.offset * 2**32 + self.take(4)
 
 
-def latents(decoder: RangeDecoder, tables: Sequence[Sequence[int]], numbers: Sequence[int]) -> list[int]:
+class CutDecoder:
+    """A message whose end is missing (section 2.6): what its bytes determine, and None from there on."""
+
+    def __init__(self, message: bytes) -> None:
+        self.readings = RangeDecoder(message), RangeDecoder(message + b"\xff" * 64)
+        self.open = True
+
+    def symbol(self, frequencies: Sequence[int]) -> int | None:
+        return self.agreed(lambda reading: reading.symbol(frequencies))
+
+    def escaped(self) -> int | None:
+        return self.agreed(lambda reading: reading.escaped())
+
+    def agreed(self, read: Callable[[RangeDecoder], int]) -> int | None:
+        if self.open:
+            try:
+                one, other = (read(reading) for reading in self.readings)
+                self.open = one == other
+            except FormatError:
+                self.open = False
+        return one if self.open else None
+
+
+def latents(
+    decoder: RangeDecoder | CutDecoder, tables: Sequence[Sequence[int]], numbers: Sequence[int]
+) -> list[int | None]:
     """A group of latents minus their integer means: value n under tables[numbers[n]] (sections 2.4 and 2.5)."""
     order = sorted(range(len(numbers)), key=lambda n: (numbers[n], n))
-    symbols = {n: decoder.symbol(tables[numbers[n]]) for n in order}
-    values = {n: escape(decoder) if symbols[n] == ESCAPE else symbols[n] - 15 for n in order}
+    values: dict[int, int | None] = {}
+    for n in order:
+        symbol = decoder.symbol(tables[numbers[n]])
+        values[n] = None if symbol is None else symbol - 15
+    for n in order:
+        if values[n] == ESCAPE - 15:
+            values[n] = decoder.escaped()
     return [values[n] for n in range(len(numbers))]
-
-
-def escape(decoder: RangeDecoder) -> int:
-    """A value of magnitude 16 or more: its sign, then its magnitude as Exp-Golomb of order 0."""
-    negative = decoder.raw(1)
-    p = 0
-    while decoder.raw(1) == 0:
-        p += 1
-        if p > MAX_PREFIX:
-            raise FormatError("damaged: a latent is out of range")
-    u = decoder.raw(p) + 2**p - 1
-    return -(u + 16) if negative else u + 16

@@ -57,7 +57,8 @@ def agree(found: Any, want: Container, data: bytes) -> None:
     s = want.settings
     assert (found.rate, found.settings.m) == (s.rate, s.m)
     assert (int(found.settings.mask), int(found.settings.profile)) == (s.mask, s.profile)
-    assert (found.flags.chunked, found.flags.explicit) == (want.chunked, bool(data[3] & EXPLICIT))
+    flags = found.flags
+    assert (flags.chunked, flags.explicit, flags.cut) == (want.chunked, bool(data[3] & EXPLICIT), want.cut)
     assert sections_of(found) == want.sections
     assert found.crc == int.from_bytes(data[-2:], "little")
     assert found._io.is_eof()

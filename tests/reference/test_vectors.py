@@ -63,10 +63,10 @@ def test_the_manifest_lists_the_files_and_the_files_cover_the_format() -> None:
         assert all(len(data_of(group, e)) == e["bytes"] for e in entries)
     files = [parse(data_of("decoded", e)) for e in DECODED]
     assert len(DECODED) + len(REFUSED) >= 40
-    assert {f.settings.mask for f in files} >= set(MaskSchedule) - {MaskSchedule.CODED}
+    assert {f.settings.mask for f in files} == set(MaskSchedule)
     assert {f.settings.m for f in files} == {0, 1, 2, 3, 4}
     assert {f.settings.profile for f in files} == {Profile.HYBRID, Profile.PQ}
-    assert {f.chunked for f in files} == {False, True}
+    assert {f.chunked for f in files} == {f.cut for f in files} == {False, True}
     assert max(f.width * f.height for f in files) >= 700 * 500
 
 
