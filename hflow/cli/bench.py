@@ -179,6 +179,65 @@ def targets(folder: Path, bpp: list[float], sizes: list[float], limit: int | Non
         write(output, text)
 
 
+@command.command("prefixes")
+@FOLDER
+@METRICS
+@click.option("--bpp", type=float, default=0.06, show_default=True, callback=options.number(0, 1e6, open_low=True))
+@click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
+@click.option("-o", "--output", type=options.FILES, help="Folder for prefixes.md and prefixes.svg.")
+def prefixes(folder: Path, metrics: Path | None, bpp: float, limit: int | None, output: Path | None) -> None:
+    """What the beginnings of files are worth, beside truncated files and files encoded for the size."""
+    from rich.console import Console
+
+    from hflow.bench import prefixes as bench
+    from hflow.bench.measure import Metrics, pictures
+
+    if output:
+        require("matplotlib")
+    paths, shares = pictures(folder)[:limit], [n / 10 for n in range(1, 11)]
+    with Console(stderr=True).status("") as status:
+        rows, failed = bench.run(paths, bpp, shares, Metrics(metrics), status.update)
+    text = bench.markdown(rows, failed, bpp, len(paths))
+    click.echo(text)
+    if output:
+        write(output / "prefixes.md", text)
+        bench.plot(rows, output / "prefixes.svg")
+
+
+@command.command("masking")
+@FOLDER
+@METRICS
+@click.option("--bpp", type=Targets(), default="0.03,0.045,0.06,0.08", show_default=True, help="Targets.")
+@click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
+@click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
+def masking(folder: Path, metrics: Path | None, bpp: list[float], limit: int | None, output: Path | None) -> None:
+    """Ways to choose the tokens that are sent, against uniform 1_4."""
+    from rich.console import Console
+
+    from hflow.bench import maskings as bench
+    from hflow.bench.measure import Metrics, pictures
+
+    paths = pictures(folder)[:limit]
+    with Console(stderr=True).status("") as status:
+        text = bench.markdown(bench.run(paths, bpp, Metrics(metrics), status.update), len(paths))
+    click.echo(text)
+    if output:
+        write(output, text)
+
+
+@command.command("messages")
+@FOLDER
+@click.option("--size", type=click.IntRange(1), default=200, show_default=True, help="Bytes.")
+@click.option("--limit", type=click.IntRange(1), default=12, show_default=True, help="Use the first N pictures.")
+@click.option("-o", "--output", type=options.FILES, required=True, help="Folder to write.")
+def messages(folder: Path, size: int, limit: int, output: Path) -> None:
+    """Crops of 256x256 pixels as text messages: a sheet and the texts."""
+    from hflow.bench.measure import pictures
+    from hflow.bench.messages import write as write_messages
+
+    write_messages(pictures(folder)[:limit], size, output)
+
+
 def require(module: str) -> None:
     """An error in one line where an optional package is missing."""
     from importlib.util import find_spec

@@ -35,6 +35,7 @@ class JointModel(nn.Module):
         self.pq = ProductQuantizer(cfg.m_max, cfg.codewords, cfg.dims)
         self.decoder = FusionDecoder(cfg)
         self.proxy = RateProxy(cfg)
+        self.cut = 0.0  # share of training samples whose last slices do not arrive
 
     def forward(self, x: Tensor, rate: Tensor, m: Tensor, keep: Tensor, alpha: Tensor) -> dict[str, Tensor]:
         """x (B, 3, H, W); rate (B,) in [0, 1]; m (B,) sub-quantizers; keep (B, H/16, W/16) 1 where sent."""
@@ -42,12 +43,25 @@ class JointModel(nn.Module):
         gain = self.gain(rate)
         scaled = y.float() * gain
         hard = scaled + (quantize(scaled) - scaled).detach()
+        if self.training and self.cut:
+            hard = hard * arrived(len(x), self.cut, self.cfg, x.device)
         cont = self.decoder.correction(hard / gain, rate)
         # Where alpha is 0 the tokens must tell everything: their head does not see the continuous stream.
         vectors, idx, commit = self.pq(self.head(h16, cont[0].detach() * alpha), in_use(m, self.cfg.m_max))
         tokens = token_planes(vectors, m, keep, self.cfg)
         soft, true = self.proxy(scaled, rate)
         return {"x": self.decoder(tokens, cont, alpha), "soft": soft, "true": true, "commit": commit, "idx": idx}
+
+
+def arrived(n: int, share: float, cfg: NetConfig, device: torch.device) -> Tensor:
+    """(n, latent, 1, 1): 0 for the last slices, one or more, in about a `share` of the samples, else 1.
+
+    So that the beginning of a file is a picture that the decoder has met before.
+    """
+    ends = torch.tensor(cfg.slices, device=device).cumsum(0)
+    last = torch.randint(1, len(cfg.slices), (n,), device=device)
+    last = torch.where(torch.rand(n, device=device) < share, last, len(cfg.slices))
+    return (torch.arange(cfg.latent, device=device) < ends[last - 1][:, None]).float()[:, :, None, None]
 
 
 def in_use(m: Tensor, m_max: int) -> Tensor:
@@ -139,10 +153,12 @@ def main() -> None:
     opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
     opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
+    opts |= {"cut": 0.1}
     opts |= cfg.recipe
     torch.manual_seed(cfg.seed)
     dev = cfg.device
     model = JointModel(net).to(dev)
+    model.cut = opts["cut"]
     lowest, highest = opts["log_lambda"]
     extra = {"log_lambda": torch.linspace(lowest, highest, net.rates)}
     loop = Loop(cfg, model, extra, SPEEDS)

@@ -53,6 +53,16 @@ def test_what_is_known_when_a_stage_is_coded() -> None:
     assert len(seen) > 15  # every sample is a stage of a schedule, and all sorts of them come up
 
 
+def test_some_samples_lack_their_last_slices() -> None:
+    there = joint.arrived(400, 0.25, CFG, torch.device("cpu"))[:, :, 0, 0]
+    assert there.shape == (400, CFG.latent)
+    assert (there.diff(dim=1) <= 0).all() and there[:, 0].all()  # from some slice on, never the first
+    ends = set(np.cumsum(CFG.slices).tolist())
+    assert set(there.sum(1).int().tolist()) == ends
+    assert 0.1 < (there.sum(1) < CFG.latent).float().mean() < 0.4
+    assert joint.arrived(50, 0.0, CFG, torch.device("cpu")).all()
+
+
 def test_masked_marks_what_is_not_known_and_not_used() -> None:
     q = torch.arange(2 * 3 * 4 * 4).view(2, 3, 4, 4) % 256
     known = torch.rand(2, 3, 4) < 0.5
