@@ -25,7 +25,7 @@ from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid
 from hflow.train.critic import Critic, critic_loss, with_adversary
 from hflow.train.data import Photos, validation
-from hflow.train.joint import SPEEDS, JointModel, in_use
+from hflow.train.joint import SPEEDS, JointModel, arrived, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
@@ -119,6 +119,7 @@ def main() -> None:
         "squeeze": 1.0,
         "vgg": 0.0,
         "adversarial": 0.0,
+        "cut": 0.1,
         "predictor": "",
         "val_every": 500,
         "val_n": 32,
@@ -148,6 +149,7 @@ def main() -> None:
         level, m, masks, alpha = draw(cfg.batch, rng)
         level, m, alpha = level.to(dev), m.to(dev), alpha.to(dev)
         y, planes = streams.planes(x, level, m, masks)
+        y = y * arrived(len(x), opts["cut"], net, y.device)
         rate = level.clamp(min=0).float() / (LEVELS - 1)
         with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
