@@ -47,7 +47,10 @@ def schedule(label: str) -> MaskSchedule:
 
 @dataclass(frozen=True)
 class Case:
-    """A file of random indices. spread: of y and z, large ones are escaped; token: the only one, by default random."""
+    """A file of random indices. spread: of y and z, large ones are escaped; token: the only one, by default random.
+
+    With a token, a coded mask sends nothing.
+    """
 
     says: str
     width: int
@@ -103,6 +106,7 @@ def cases() -> dict[str, Case]:
     for k, size in enumerate(((64, 64), (190, 250), (310, 60))):
         says = ("one region", "20 regions, those at the edges smaller", "five regions in five chunks")[k]
         found[f"coded_mask_{k + 1}"] = Case(f"coded mask: {says}", *size, 30, 1 + k, "coded", chunked=k == 2)
+    found["coded_mask_none"] = Case("coded mask that sends nothing: an empty chunk", 90, 70, mask="coded", token=0)
     for m in (1, 2, 3, 4):
         found[f"m_{m}"] = Case(f"{m} of 4 sub-quantizers", 64, 48, 8 * m, m)
     return found
@@ -135,6 +139,8 @@ def make(name: str, case: Case, model: Model) -> bytes:
     if case.m:
         if case.mask == "coded":
             labels = rng.integers(0, len(LABELS), masking.regions(geo.th, geo.tw))
+            if case.token is not None:
+                labels[:] = 0
             sent = masking.sent_tokens(labels, geo.th, geo.tw)
             sections.append(Section(Kind.MASK, masking.write(labels)))
         else:
@@ -253,6 +259,9 @@ def refused(model: Model) -> dict[str, tuple[str, str, str, bytes]]:
     flat = replace(case, level=None, width=16, height=16, m=1, chunked=True)
     stage = parse(make("refused_stage", flat, model))
     other = parse(make("refused_other", case, model))
+    none = parse(make("refused_none", replace(case, mask="coded", token=0), model))
+    stray = Section(Kind.INDEX, b"x")
+    full_stages = (*stage.sections[:4], stray)
     alone = replace(file, settings=replace(file.settings, m=0, mask=schedule("none")))
 
     def flipped(bit: int) -> bytes:
@@ -310,7 +319,11 @@ def refused(model: Model) -> dict[str, tuple[str, str, str, bytes]]:
         "other_tokens": ("tokens of another file with the same settings", "FormatError", "do not match the file's",
                          serialize(replace(file, sections=(file.sections[0], other.sections[1])))),
         "stage_without_tokens": ("a chunk of a stage without tokens holds a byte", "FormatError", "is not empty",
-                                 serialize(replace(stage, sections=(*stage.sections[:4], Section(Kind.INDEX, b"x"))))),
+                                 serialize(replace(stage, sections=full_stages))),
+        "cut_stage_without_tokens": ("a chunk of a stage without tokens holds a byte, flag cut", "FormatError",
+                                     "is not empty", serialize(replace(stage, cut=True, sections=full_stages))),
+        "mask_without_tokens": ("a coded mask that sends nothing, and a byte in the chunk", "FormatError",
+                                "is not empty", serialize(replace(none, sections=(*none.sections[:2], stray)))),
         "cut_before_z": ("the flag cut, and too little for z", "FormatError", "too short",
                          serialize(replace(alone, sections=(Section(Kind.CONTINUOUS, one[:1]),), cut=True))),
         "cut_to_nothing": ("the flag cut, profile pq, and no token", "FormatError", "too short",

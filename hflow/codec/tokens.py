@@ -83,17 +83,21 @@ def write(
     return [c.finish() for c in coders], full
 
 
+def _check(geo: Geometry, sent: np.ndarray, chunks: tuple[bytes, ...]) -> None:
+    """FormatError if there are bytes in a chunk without tokens: nobody would read them."""
+    stages = stage_grid(geo.th, geo.tw)[sent]
+    for s, chunk in enumerate(chunks, 1):
+        if chunk and not (stages == s if len(chunks) > 1 else stages).any():
+            raise FormatError("damaged: an index chunk without tokens is not empty")
+
+
 def read(
     model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, m: int, sent: np.ndarray,
     chunks: tuple[bytes, ...],
 ) -> np.ndarray:  # fmt: skip
     """The tokens (th, tw, m), sent and filled in. FormatError if the bytes cannot be."""
+    _check(geo, sent, chunks)
     coders = [Decoder(c) for c in chunks]
-
-    if len(chunks) > 1:
-        present = {int(s) for s in np.unique(stage_grid(geo.th, geo.tw)[sent])}
-        if any(c for s, c in enumerate(chunks, 1) if s not in present):
-            raise FormatError("damaged: an index chunk of a stage without tokens is not empty")
 
     def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         flat = coders[(s - 1) % len(coders)].decode(freq.reshape(-1, freq.shape[-1]))
@@ -107,6 +111,7 @@ def read_cut(
     chunks: tuple[bytes, ...],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Tokens (th, tw, m) of chunks whose end may be missing, and which of them the bytes determine (th, tw)."""
+    _check(geo, sent, chunks)
     coders = [CutDecoder(c) for c in chunks]
 
     def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,11 +24,13 @@ def tokens(
     positions = list(np.ndindex(*sent.shape))
     known = set()
     decoders = [CutDecoder(chunk) if cut else RangeDecoder(chunk) for chunk in chunks]
+    if len(chunks) == 1 and chunks[0] and not sent.any():
+        raise FormatError("damaged: an index chunk without tokens is not empty")
     for s in range(1, 6):
         coded = [(r, c) for r, c in positions if sent[r, c] and stage(r, c) == s]
         if not coded:
             if len(chunks) == 5 and chunks[s - 1]:
-                raise FormatError("damaged: an index chunk of a stage without tokens is not empty")
+                raise FormatError("damaged: an index chunk without tokens is not empty")
             continue
         decoder = decoders[s - 1] if len(chunks) == 5 else decoders[0]
         o = logits(bundle, state, ctx)
