@@ -114,7 +114,7 @@ def run(
                 continue
             began = time.perf_counter()
             try:
-                _check(job, how.force)
+                _check(job, how.force, suffix == ".txt")
                 done = work(job, functools.partial(bar.watch, job.name))
                 seconds = time.perf_counter() - began
                 bar.count(done.pixels, done.bpp)
@@ -160,13 +160,13 @@ def write(job: Job, data: bytes, force: bool) -> None:
         raise OutputError(f"stdout: {error.strerror or error}") from error
 
 
-def _check(job: Job, force: bool) -> None:
+def _check(job: Job, force: bool, text: bool) -> None:
     """OutputError if the output cannot be kept, before the work is done."""
     if job.target:
         from hflow.images import check_output
 
         check_output(job.target, force)
-    elif sys.stdout.buffer.isatty():
+    elif sys.stdout.buffer.isatty() and not text:
         raise OutputError("stdout: is a terminal, which cannot show a file; name one with -o")
 
 
