@@ -6,6 +6,7 @@ hflow bench prefixes FOLDER --metrics DIR -o docs/results/prefixes
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +15,39 @@ import hflow
 from hflow.bench.measure import Metrics, read
 from hflow.bench.quality import average
 from hflow.codec.truncate import truncate
-from hflow.container import parse
 from hflow.errors import FormatError, TargetError
 
 Scores = dict[str, float | None]
-Rows = dict[float, list[tuple[Scores, Scores, Scores | None]]]
+KINDS = ("beginning of the file", "truncated to the size", "encoded for the size")
+Found = dict[tuple[str, float], list[Scores]]
 
 
 def run(
     paths: list[Path], bpp: float, shares: list[float], metrics: Metrics, progress: Callable[[str], None]
-) -> tuple[Rows, int]:
-    """By share of the file: the scores of its beginning, of the file cut to that size, and of one encoded for it.
+) -> tuple[Found, int]:
+    """By kind and share of the file: the scores of its beginning, of the file cut to that size, of one encoded for it.
 
-    Also how many beginnings did not decode.
+    The latter two for every second share. Also how many beginnings did not decode.
     """
-    rows: Rows = {s: [] for s in shares}
+    found: Found = {}
     failed = 0
     for path in paths:
         progress(path.name)
         rgb = read(path)
         data = hflow.encode(rgb, bpp)
-        for share in shares:
+        for n, share in enumerate(shares):
             size = round(share * len(data))
             try:
-                part = np.asarray(hflow.decode(data[:size], partial=True))
-                cut = np.asarray(hflow.decode(truncate(data, size)))
-                direct = hflow.encode(rgb, size=size)
-            except (FormatError, TargetError):
+                pictures = [hflow.decode(data[:size], partial=True)]
+            except FormatError:
                 failed += 1
                 continue
-            same = parse(direct).settings.rate > 0
-            scores = metrics(rgb, np.asarray(hflow.decode(direct))) if same else None
-            rows[share].append((metrics(rgb, part), metrics(rgb, cut), scores))
-    return rows, failed
+            if n % 2:
+                with suppress(TargetError):
+                    pictures += [hflow.decode(f) for f in (truncate(data, size), hflow.encode(rgb, size=size))]
+            for kind, picture in zip(KINDS, pictures, strict=False):
+                found.setdefault((kind, share), []).append(metrics(rgb, np.asarray(picture)))
+    return found, failed
 
 
 def mean(scores: list[Scores], name: str) -> float:
@@ -54,30 +55,23 @@ def mean(scores: list[Scores], name: str) -> float:
     return average([s.get(name) for s in scores])
 
 
-def markdown(rows: Rows, failed: int, bpp: float, pictures: int) -> str:
+def markdown(found: Found, failed: int, bpp: float, pictures: int) -> str:
     """A table of means, a row per share."""
-    head = "| share of the file | PSNR dB | LPIPS-Alex | truncated: PSNR | LPIPS "
-    head += "| encoded for the size: PSNR | LPIPS | ratio of LPIPS |"
     lines = [
-        f"{pictures} pictures at {bpp:g} bpp; {failed} of the beginnings did not decode.",
+        f"{pictures} pictures at {bpp:g} bpp; {failed} of the beginnings did not decode. PSNR dB / LPIPS-Alex.",
         "",
-        head,
-        "|---" * 8 + "|",
     ]
-    for share, found in rows.items():
-        both = [(a, b, c) for a, b, c in found if c is not None]
-        if not both:
-            continue
-        parts, cuts, direct = (list(x) for x in zip(*both, strict=True))
-        p, q, d = (mean(x, "lpips_alex") for x in (parts, cuts, direct))
-        a, b, c = (mean(x, "psnr") for x in (parts, cuts, direct))
-        lines.append(
-            f"| {100 * share:.0f} % | {a:.2f} | {p:.3f} | {b:.2f} | {q:.3f} | {c:.2f} | {d:.3f} | {q / d:.2f} |"
-        )
+    lines += [f"| share | {' | '.join(KINDS)} | LPIPS, truncated to encoded |", "|---" * 5 + "|"]
+    for share in sorted({s for _, s in found}):
+        scores = [found.get((k, share), []) for k in KINDS]
+        cells = [f"{mean(s, 'psnr'):.2f} / {mean(s, 'lpips_alex'):.3f}" if s else "" for s in scores]
+        cut, direct = (mean(s, "lpips_alex") for s in scores[1:])
+        cells.append(f"{cut / direct:.2f}" if scores[1] else "")
+        lines.append(f"| {100 * share:.0f} % | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def plot(rows: Rows, path: Path) -> None:
+def plot(found: Found, path: Path) -> None:
     """LPIPS-Alex against the share of the file that is there."""
     import matplotlib
 
@@ -85,14 +79,9 @@ def plot(rows: Rows, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axis = pyplot.subplots(figsize=(5.5, 3.8))
-    shares = [s for s, found in rows.items() if found]
-    curves = {
-        "beginning of the file": [mean([a for a, _, _ in rows[s]], "lpips_alex") for s in shares],
-        "truncated to the size": [mean([b for _, b, _ in rows[s]], "lpips_alex") for s in shares],
-        "encoded for the size": [mean([c for *_, c in rows[s] if c], "lpips_alex") for s in shares],
-    }
-    for name, values in curves.items():
-        axis.plot([100 * s for s in shares], values, marker="o", label=name)
+    for kind in KINDS:
+        shares = sorted(s for k, s in found if k == kind)
+        axis.plot([100 * s for s in shares], [mean(found[kind, s], "lpips_alex") for s in shares], "o-", label=kind)
     axis.set_xlabel("per cent of the file")
     axis.set_ylabel("LPIPS-Alex")
     axis.grid(alpha=0.3)

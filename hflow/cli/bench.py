@@ -196,12 +196,12 @@ def prefixes(folder: Path, metrics: Path | None, bpp: float, limit: int | None, 
         require("matplotlib")
     paths, shares = pictures(folder)[:limit], [n / 10 for n in range(1, 11)]
     with Console(stderr=True).status("") as status:
-        rows, failed = bench.run(paths, bpp, shares, Metrics(metrics), status.update)
-    text = bench.markdown(rows, failed, bpp, len(paths))
+        found, failed = bench.run(paths, bpp, shares, Metrics(metrics), status.update)
+    text = bench.markdown(found, failed, bpp, len(paths))
     click.echo(text)
     if output:
         write(output / "prefixes.md", text)
-        bench.plot(rows, output / "prefixes.svg")
+        bench.plot(found, output / "prefixes.svg")
 
 
 @command.command("masking")

@@ -102,6 +102,15 @@ class _CutReader(_Coder):
         return np.where(known, found, nearest(ids))
 
 
+def _prior(model: Model, geo: Geometry, level: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means (eighths) and scale indices of all of z, flat."""
+    at = model.ops.index([anchor(level, model.cfg.rates)])
+    shape = geo.zh, geo.zw, model.cfg.hyper
+    both = (np.broadcast_to(model.ops.numpy(v)[0], shape) for v in C.hyper_prior(model.ops, model.latent, at))
+    mean, scale = (v.ravel() for v in both)
+    return mean, scale
+
+
 @torch.inference_mode()
 @exact
 def _run(
@@ -111,8 +120,8 @@ def _run(
     ops, p, cfg = model.ops, model.latent, model.cfg
     t = C.tables(ops)
     at = ops.index([anchor(level, cfg.rates)])
-    mean, scale = (np.broadcast_to(ops.numpy(v)[0], (geo.zh, geo.zw, cfg.hyper)) for v in C.hyper_prior(ops, p, at))
-    z = coder.group(None if z is None else z.ravel(), mean.ravel(), scale.ravel()).reshape(geo.zh, geo.zw, cfg.hyper)
+    mean, scale = _prior(model, geo, level)
+    z = coder.group(None if z is None else z.ravel(), mean, scale).reshape(geo.zh, geo.zw, cfg.hyper)
     hyper = C.hyper_features(ops, t, p, ops.const(z[None]), at, geo.h, geo.w)
     offsets = np.cumsum([0, *cfg.slices])
 
@@ -161,16 +170,17 @@ def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray
     return y
 
 
+@torch.inference_mode()
+@exact
 def least(model: Model, geo: Geometry, level: int, data: bytes) -> int:
-    """How many bytes of a stream `read_cut` needs at least."""
+    """How many bytes of a stream `read_cut` needs at least: those of z."""
+    mean, scale = _prior(model, geo, level)
     low, high = 0, len(data)  # `high` is enough
     while low < high:
         middle = (low + high) // 2
-        try:
-            read_cut(model, geo, level, data[:middle])
-            high = middle
-        except FormatError:
-            low = middle + 1
+        coder = _CutReader(data[:middle])
+        coder.group(None, mean, scale)
+        low, high = (low, middle) if coder.groups else (middle + 1, high)
     return high
 
 
