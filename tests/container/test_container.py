@@ -167,7 +167,6 @@ def test_damage_is_told_before_its_consequences() -> None:
 @pytest.mark.parametrize(
     ("offset", "value", "message"),
     [
-        (3, b"\x41", "reserved flag"),
         (3, b"\x81", "reserved flag"),
         (4, b"\0\0", "0x512"),
         (6, b"\0\0", "768x0"),
