@@ -76,7 +76,7 @@ def test_released_bundle() -> None:
     from hflow import bundles
     from hflow.nets.bundle import load
 
-    model = load(bundles.find("hf3"))
+    model = load(bundles.default())
     agree(model, made(model, 60, 36, 20, 1, "1_2"))
 
 
