@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of everything that takes bytes: parsing, decoding, prefixes, text. Any error but ours is found.
+"""Coverage-guided fuzzing of all that takes bytes: parsing, decoding, prefixes, text. Any error but ours is a find.
 
     pip install atheris
     python tests/fuzz/decode.py -max_total_time=600 -timeout=5 -rss_limit_mb=1024 -max_len=700 \\
@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["hflow"]):
     from hflow.errors import HflowError
     from hflow.text import from_text, to_text
 
-import torch
+import torch  # noqa: E402  (not instrumented)
 
 MAX_PIXELS = 96 * 96  # so that time goes into many files, not into large pictures
 
