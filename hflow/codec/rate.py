@@ -6,6 +6,7 @@ encoder's own: the next level with a little more rounded to zero. The decoder se
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,8 @@ from hflow.nets.grids import sent_grid
 FINE = 16  # steps to a level
 TOP = FINE * (LEVELS - 1)
 NARROW = 0.03 / FINE  # of the rounding offset, to a step: a level's worth of steps changes a little more than a level
+START, SPAN = 0.003, math.log(30)  # where a search begins: bpp at level 0, and how the rate grows to the top
+CLOSE = 0.004  # of the budget: near enough
 FIXED = 18  # bytes of a file that are not entropy-coded: header, checksums and the first section's length, at least
 
 Mask = str | np.ndarray  # a schedule's label, or one for each region (rows, columns), as an index into LABELS
@@ -87,16 +90,29 @@ class Coder:
         return self.tried[level, offset]
 
     def highest(self, budget: float) -> int | None:
-        """The highest rate step whose continuous stream fits in `budget` bytes: whole levels first, then between."""
-        if self.continuous(*setting(0))[2] > budget:
-            return None
-        low, high = 0, TOP + FINE  # `low` fits, `high` does not or is beyond
-        for stride in (FINE, 1):
-            while high - low > stride:
-                mid = (low + high) // (2 * stride) * stride
-                low, high = (mid, high) if self.continuous(*setting(mid))[2] <= budget else (low, mid)
-            high = min(high, TOP + 1)
-        return low
+        """A rate step whose continuous stream fits in `budget` bytes, and at most CLOSE of it below the highest such.
+
+        The logarithm of the size is nearly linear in the step, so a few guesses do.
+        """
+        low, high = -1, TOP + 1  # `low` fits, `high` does not; both are beyond what has been tried
+        sizes: dict[int, float] = {}
+        step = round(TOP * min(1.0, max(0.0, math.log(8 * budget / self.area / START) / SPAN))) if budget > 0 else 0
+        while high - low > 1:
+            size = sizes[step] = max(1.0, self.continuous(*setting(step))[2])
+            low, high = (step, high) if size <= budget else (low, step)
+            if size <= budget and size >= (1 - CLOSE) * budget:
+                break
+            slope = SPAN / TOP
+            if low in sizes and high in sizes and sizes[high] > sizes[low]:
+                slope = math.log(sizes[high] / sizes[low]) / (high - low)
+            aim = step + (math.log((1 - CLOSE / 2) * max(budget, 1.0) / size)) / slope
+            step = min(max(math.floor(aim), low + 1), high - 1)
+        return None if low < 0 else low
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return self.geo.width * self.geo.height
 
     def sent(self, mask: Mask) -> np.ndarray:
         """Which tokens a mask sends, (th, tw) bool."""
@@ -163,7 +179,7 @@ def choose(coder: Coder, budget: int, mask: Mask | None = None) -> Choice:
         if choice is not None and (best is None or choice.size > best.size):
             best = choice
         # A picture that its richest continuous stream does not fill may take more tokens; others are done.
-        if best is not None and (best.size >= 0.85 * budget or best.level != LEVELS - 1):
+        if best is not None and (best.size >= 0.98 * budget or best.level != LEVELS - 1):
             return best
     if best is not None:
         return best

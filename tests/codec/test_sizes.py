@@ -202,7 +202,7 @@ def test_a_target_that_one_rung_cannot_use_goes_to_the_next(tiny: Model) -> None
     richest = coder.code(63, 0, "none")
     choice = choose(coder, int(2 * richest.size))
     assert (choice.m, choice.mask, choice.level) == (2, "all", 63)
-    tight = choose(coder, int(1.1 * richest.size))
+    tight = choose(coder, int(1.01 * richest.size))
     assert (tight.m, tight.level) == (0, 63)
 
 
