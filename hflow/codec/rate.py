@@ -171,7 +171,7 @@ def choose(coder: Coder, budget: int, mask: Mask | None = None) -> Choice:
 
     mask: which tokens are sent, with one sub-quantizer; default what the bundle's ladder says for this size.
     """
-    area = coder.geo.width * coder.geo.height
+    area = coder.area
     best: Choice | None = None
     given = [(0 if isinstance(mask, str) and mask == "none" else 1, mask)] if mask is not None else None
     for m, sent in given or steps(coder.model.ladder, 8 * budget / area):

@@ -45,15 +45,15 @@ def spending(data: bytes, *, device: str = "auto") -> Spending:
     file = parse(data)
     check(file)
     model = for_file(file.bundle, file.fingerprint, pick_device(device))
-    geo, level, m = Geometry(file.width, file.height), file.settings.rate - 1, file.settings.m
     found = decoded(model, file)
+    geo, level = found.geometry, found.level
     cells, spent, known, right = np.zeros((geo.h, geo.w)), np.zeros((geo.th, geo.tw)), None, None
-    if found.level is not None:
+    if level is not None:
         _, cells = latents.read_map(model, geo, level, file.continuous or b"", file.cut)
-    if found.sent is not None:
-        sent = sent_by(file, geo)
-        spent, known, right = tokens.read_map(model, geo, found.level, found.y, m, sent, file.index_chunks, file.cut)
-    picture = synthesize(model, geo, found.level, found.y, found.tokens, found.sent)
+    if found.tokens is not None:
+        sent, m = sent_by(file, geo), file.settings.m
+        spent, known, right = tokens.read_map(model, geo, level, found.y, m, sent, file.index_chunks, file.cut)
+    picture = synthesize(model, geo, level, found.y, found.tokens, found.sent)
     return Spending(geo, cells, spent, known, right, picture)
 
 

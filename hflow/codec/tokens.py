@@ -91,19 +91,26 @@ def _check(geo: Geometry, sent: np.ndarray, chunks: tuple[bytes, ...]) -> None:
             raise FormatError("damaged: an index chunk without tokens is not empty")
 
 
+def _decoder(chunks: tuple[bytes, ...], cut: bool) -> Code:
+    """What reads the stages of these chunks; with `cut` their end may be missing."""
+    coders = [CutDecoder(c) if cut else Decoder(c) for c in chunks]
+
+    def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = coders[(s - 1) % len(coders)].decode(freq.reshape(-1, freq.shape[-1]))
+        flat, there = found if isinstance(found, tuple) else (found, np.ones(len(found), dtype=np.bool_))
+        whole: np.ndarray = np.logical_and.reduce(there.reshape(freq.shape[:2]), axis=1)
+        return flat.reshape(freq.shape[:2]), whole
+
+    return code
+
+
 def read(
     model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, m: int, sent: np.ndarray,
     chunks: tuple[bytes, ...],
 ) -> np.ndarray:  # fmt: skip
     """The tokens (th, tw, m), sent and filled in. FormatError if the bytes cannot be."""
     _check(geo, sent, chunks)
-    coders = [Decoder(c) for c in chunks]
-
-    def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        flat = coders[(s - 1) % len(coders)].decode(freq.reshape(-1, freq.shape[-1]))
-        return flat.reshape(freq.shape[:2]), np.ones(len(at), dtype=np.bool_)
-
-    return _run(model, geo, level, y, m, sent, code)[0]
+    return _run(model, geo, level, y, m, sent, _decoder(chunks, False))[0]
 
 
 def read_cut(
@@ -112,14 +119,7 @@ def read_cut(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Tokens (th, tw, m) of chunks whose end may be missing, and which of them the bytes determine (th, tw)."""
     _check(geo, sent, chunks)
-    coders = [CutDecoder(c) for c in chunks]
-
-    def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        flat, there = coders[(s - 1) % len(coders)].decode(freq.reshape(-1, freq.shape[-1]))
-        whole: np.ndarray = np.logical_and.reduce(there.reshape(freq.shape[:2]), axis=1)
-        return flat.reshape(freq.shape[:2]), whole
-
-    return _run(model, geo, level, y, m, sent, code)
+    return _run(model, geo, level, y, m, sent, _decoder(chunks, True))
 
 
 def read_map(
@@ -127,18 +127,15 @@ def read_map(
     chunks: tuple[bytes, ...], cut: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """How many bits each token took (th, tw), which are there, and which of these the predictor had right (th, tw)."""
-    coders = [CutDecoder(c) for c in chunks] if cut else [Decoder(c) for c in chunks]
+    read_stage = _decoder(chunks, cut)
     spent, right = np.zeros(sent.shape), np.zeros(sent.shape, dtype=np.bool_)
 
     def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tables = freq.reshape(-1, freq.shape[-1])
-        found = coders[(s - 1) % len(coders)].decode(tables)
-        flat, there = found if isinstance(found, tuple) else (found, np.ones(len(tables), dtype=np.bool_))
-        whole: np.ndarray = np.logical_and.reduce(there.reshape(freq.shape[:2]), axis=1)
-        took = 16 - np.log2(tables[np.arange(len(flat)), flat])
-        spent[at[:, 0], at[:, 1]] = took.reshape(freq.shape[:2]).sum(1) * whole
-        right[at[:, 0], at[:, 1]] = (flat == tables.argmax(1)).reshape(freq.shape[:2]).all(1) & whole
-        return flat.reshape(freq.shape[:2]), whole
+        values, whole = read_stage(s, at, freq)
+        took = 16 - np.log2(np.take_along_axis(freq, values[..., None], 2)[..., 0])
+        spent[at[:, 0], at[:, 1]] = took.sum(1) * whole
+        right[at[:, 0], at[:, 1]] = (values == freq.argmax(2)).all(1) & whole
+        return values, whole
 
     _, known = _run(model, geo, level, y, m, sent, code)
     return spent, known, right
