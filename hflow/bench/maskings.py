@@ -15,7 +15,7 @@ from hflow.bench.measure import Metrics, read
 from hflow.bench.quality import average
 from hflow.errors import TargetError
 
-KINDS = ("1_4", "complexity", "all", "none", "auto")
+KINDS = ("1_4", "rd", "complexity", "all", "none", "auto")
 Point = tuple[float, float, float]  # mean bpp, PSNR, LPIPS-Alex
 
 

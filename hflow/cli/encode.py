@@ -39,7 +39,7 @@ class MetadataType(click.ParamType):
 @click.option("--roi", type=RoiType(), help="Spend more on x,y,width,height, or on what a mask image marks white.")
 @click.option(
     "--masking",
-    type=click.Choice(["auto", "complexity", *LABELS]),
+    type=click.Choice(["auto", "rd", "complexity", *LABELS]),
     default="auto",
     show_default=True,
     help="Which tokens are sent.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 from PIL import Image
@@ -12,6 +12,7 @@ from hflow import bundles
 from hflow.codec import complexity, pixels, regions
 from hflow.codec.checksum import index_checksum
 from hflow.codec.geometry import Geometry
+from hflow.codec.lagrangian import choose_rd
 from hflow.codec.pixels import Progress
 from hflow.codec.rate import Choice, Coder, Mask, at_quality, choose
 from hflow.container import Container, Profile, Section, Settings, serialize
@@ -44,7 +45,8 @@ def encode(
     default 0.03; size: at most so many bytes; quality: 0 to 100, where the size follows the picture. roi: where bits
     count for more at the same size, a mask (H, W), bool or in 0..1, or a rectangle (x, y, width, height) in pixels.
     masking: which tokens are sent; auto: what the bundle's ladder says for the size, complexity: more where the picture
-    is harder to guess, or a schedule for the whole picture (none, 1_16, 1_9, 1_4, 1_2, all), these with one
+    is harder to guess; rd: where tokens take away more error than the same bits in the continuous stream, which is
+    tried (slower); or a schedule for the whole picture (none, 1_16, 1_9, 1_4, 1_2, all), these with one
     sub-quantizer. bundle: name of an installed bundle, default the newest. metadata: what of exif, xmp and icc the file
     keeps of the image's `info`; it counts like everything else. progress: called with the share done, 0 to 1. Raises
     InputError for a picture or option that cannot be used, TargetError where no file is small enough, BundleError for a
@@ -54,13 +56,17 @@ def encode(
     geo = Geometry(rgb.shape[1], rgb.shape[0])
     budget = check_target(bpp, size, quality, geo)
     region = None if roi is None else region_of(roi, geo)
-    mask = mask_of(masking, rgb)
+    mask = None if masking == "rd" else mask_of(masking, rgb)
     model = load(bundles.find(bundle) if bundle else bundles.default(), pick_device(device))
     coder = Coder(model, geo, pixels.trunk(model, rgb), region)
     if progress:
         progress(0.3)
     extra = sections(packed(image, metadata)) if isinstance(image, Image.Image) else ()
-    choice = at_quality(coder, quality) if quality is not None else beside(coder, budget, mask, cost(extra))
+
+    def search(size: int) -> Choice:
+        return choose_rd(coder, rgb, size) if masking == "rd" else choose(coder, size, mask)
+
+    choice = at_quality(coder, quality) if quality is not None else beside(search, budget, cost(extra))
     if progress:
         progress(1.0)
     return pack(model, geo, choice, extra)
@@ -73,16 +79,16 @@ def mask_of(masking: str, rgb: np.ndarray) -> Mask | None:
     if masking == "complexity":
         return complexity.mask(rgb)
     if masking not in LABELS:
-        raise InputError(f"masking is auto, complexity or one of {', '.join(LABELS)}, not {masking}")
+        raise InputError(f"masking is auto, rd, complexity or one of {', '.join(LABELS)}, not {masking}")
     return masking
 
 
-def beside(coder: Coder, budget: int, mask: Mask | None, metadata: int) -> Choice:
-    """The settings for a file of at most `budget` bytes of which so many are metadata."""
+def beside(search: Callable[[int], Choice], budget: int, metadata: int) -> Choice:
+    """What `search` finds for a file of at most `budget` bytes of which so many are metadata."""
     if not metadata:
-        return choose(coder, budget, mask)
+        return search(budget)
     try:
-        return choose(coder, max(0, budget - metadata), mask)
+        return search(max(0, budget - metadata))
     except TargetError as error:
         raise TargetError(f"beside metadata of {metadata} bytes, {error}") from error
 

@@ -7,6 +7,7 @@ encoder's own: the next level with a little more rounded to zero. The decoder se
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from hflow.codec import latents, masking, pixels, tokens
 from hflow.codec.geometry import LEVELS, Geometry
+from hflow.codec.guess import stream_bytes
 from hflow.codec.regions import Region
 from hflow.container import MaskSchedule
 from hflow.errors import TargetError
@@ -25,10 +27,11 @@ from hflow.nets.grids import sent_grid
 
 FINE = 16  # steps to a level
 TOP = FINE * (LEVELS - 1)
-NARROW = 0.03 / FINE  # of the rounding offset, to a step: a level's worth of steps changes a little more than a level
-START, SPAN = 0.003, math.log(30)  # where a search begins: bpp at level 0, and how the rate grows to the top
-CLOSE = 0.004  # of the budget: near enough
+NARROW = 0.026 / FINE  # of the rounding offset, to a step: a level's worth of steps changes about as much as a level
+CLOSE, FEW = 0.012, 6.0  # of the budget, or bytes: near enough
 FIXED = 18  # bytes of a file that are not entropy-coded: header, checksums and the first section's length, at least
+
+FEW_BITS = 5.0  # that a token takes, in a picture that is easy to guess
 
 Mask = str | np.ndarray  # a schedule's label, or one for each region (rows, columns), as an index into LABELS
 
@@ -80,6 +83,7 @@ class Coder:
     found: tuple[Tensor, Tensor]
     region: Region | None = None
     tried: dict[tuple[int, float], tuple[np.ndarray, np.ndarray, float]] = field(default_factory=dict)
+    guesses: dict[int, float] = field(default_factory=dict)
 
     def continuous(self, level: int, offset: float = OFFSET) -> tuple[np.ndarray, np.ndarray, float]:
         """z, y and the estimated bytes of the continuous stream at a rate level and rounding offset."""
@@ -90,24 +94,40 @@ class Coder:
         return self.tried[level, offset]
 
     def highest(self, budget: float) -> int | None:
-        """A rate step whose continuous stream fits in `budget` bytes, and at most CLOSE of it below the highest such.
+        """A rate step whose continuous stream fits in `budget` bytes, and near enough below the highest such.
 
-        The logarithm of the size is nearly linear in the step, so a few guesses do.
+        A guess, what it was wrong by, a better guess: two or three measurements do.
         """
         low, high = -1, TOP + 1  # `low` fits, `high` does not; both are beyond what has been tried
-        sizes: dict[int, float] = {}
-        step = round(TOP * min(1.0, max(0.0, math.log(8 * budget / self.area / START) / SPAN))) if budget > 0 else 0
-        while high - low > 1:
-            size = sizes[step] = max(1.0, self.continuous(*setting(step))[2])
+        enough = max(CLOSE * budget, FEW)
+        wrong: dict[int, float] = {}  # logarithm of size over guess of what has been measured
+        step = self.aim(budget, 0.0)
+        while high - low > 1 and budget > 0:
+            step = min(max(step, low + 1), high - 1)
+            size = max(1.0, self.continuous(*setting(step))[2])
             low, high = (step, high) if size <= budget else (low, step)
-            if size <= budget and size >= (1 - CLOSE) * budget:
+            if budget - enough <= size <= budget:
                 break
-            slope = SPAN / TOP
-            if low in sizes and high in sizes and sizes[high] > sizes[low]:
-                slope = math.log(sizes[high] / sizes[low]) / (high - low)
-            aim = step + (math.log((1 - CLOSE / 2) * max(budget, 1.0) / size)) / slope
-            step = min(max(math.floor(aim), low + 1), high - 1)
+            wrong[step] = math.log(size / self.guess(step))
+            error = wrong[step]
+            if low in wrong and high in wrong:  # what is looked for lies between the two
+                ends = [math.log(self.guess(k)) + wrong[k] for k in (low, high)]
+                part = (math.log(budget) - ends[0]) / max(1e-9, ends[1] - ends[0])
+                error = wrong[low] + min(1.0, max(0.0, part)) * (wrong[high] - wrong[low])
+            step = self.aim(budget - enough / 2, error)
         return None if low < 0 else low
+
+    def guess(self, step: int) -> float:
+        """Bytes of the continuous stream at a rate step, without a measurement."""
+        if step not in self.guesses:
+            self.guesses[step] = stream_bytes(self.model, self.found[1], step / FINE)
+        return self.guesses[step]
+
+    def aim(self, budget: float, error: float) -> int:
+        """The highest rate step that should fit if guesses are too low by `error`, in the logarithm."""
+        return (
+            bisect_right(range(TOP + 1), math.log(max(budget, 1.0)) - error, key=lambda k: math.log(self.guess(k))) - 1
+        )
 
     @property
     def area(self) -> int:
@@ -174,13 +194,18 @@ def choose(coder: Coder, budget: int, mask: Mask | None = None) -> Choice:
     area = coder.area
     best: Choice | None = None
     given = [(0 if isinstance(mask, str) and mask == "none" else 1, mask)] if mask is not None else None
-    for m, sent in given or steps(coder.model.ladder, 8 * budget / area):
-        choice = coder.fit(budget, m, sent)
+    waiting: list[tuple[int, Mask]] = list(given or steps(coder.model.ladder, 8 * budget / area))
+    while waiting:
+        choice = coder.fit(budget, *waiting.pop(0))
         if choice is not None and (best is None or choice.size > best.size):
             best = choice
         # A picture that its richest continuous stream does not fill may take more tokens; others are done.
-        if best is not None and (best.size >= 0.98 * budget or best.level != LEVELS - 1):
-            return best
+        if best is not None:
+            left = budget - best.size
+            if left <= 0.02 * budget or best.level != LEVELS - 1:
+                return best
+            while len(waiting) > 1 and FEW_BITS / 8 * waiting[0][0] * coder.sent(waiting[0][1]).sum() < left:
+                waiting.pop(0)  # too few tokens to use up what is left
     if best is not None:
         return best
     bare = coder.code(0, 0, "none")

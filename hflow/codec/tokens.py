@@ -11,6 +11,7 @@ import torch
 from hflow.codec.geometry import Geometry, anchor
 from hflow.entropy import CutDecoder, Decoder, Encoder
 from hflow.errors import FormatError
+from hflow.integer.scales import FREQ_BITS
 from hflow.masks import STAGES
 from hflow.nets import continuous as C
 from hflow.nets import predictor as P
@@ -83,6 +84,27 @@ def write(
     return [c.finish() for c in coders], full
 
 
+def price(
+    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, m: int, sent: np.ndarray, tokens: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """How many bits each token that is sent would take (th, tw), and the tokens (th, tw, m) that a decoder holds."""
+    spent = np.zeros(sent.shape)
+
+    def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        given = tokens[at[:, 0], at[:, 1], :m].astype(np.int64)
+        spent[at[:, 0], at[:, 1]] = bits(given, freq)
+        return given, np.ones(len(at), dtype=np.bool_)
+
+    full, _ = _run(model, geo, level, y, m, sent, code)
+    return spent, full
+
+
+def bits(values: np.ndarray, freq: np.ndarray) -> np.ndarray:
+    """What indices (n, m) take under frequencies (n, m, V), (n,)."""
+    took: np.ndarray = FREQ_BITS - np.log2(np.take_along_axis(freq, values[..., None], 2)[..., 0])
+    return took.sum(1)
+
+
 def _check(geo: Geometry, sent: np.ndarray, chunks: tuple[bytes, ...]) -> None:
     """FormatError if there are bytes in a chunk without tokens: nobody would read them."""
     stages = stage_grid(geo.th, geo.tw)[sent]
@@ -132,8 +154,7 @@ def read_map(
 
     def code(s: int, at: np.ndarray, freq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, whole = read_stage(s, at, freq)
-        took = 16 - np.log2(np.take_along_axis(freq, values[..., None], 2)[..., 0])
-        spent[at[:, 0], at[:, 1]] = took.sum(1) * whole
+        spent[at[:, 0], at[:, 1]] = bits(values, freq) * whole
         right[at[:, 0], at[:, 1]] = (values == freq.argmax(2)).all(1) & whole
         return values, whole
 

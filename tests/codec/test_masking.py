@@ -7,7 +7,9 @@ import pytest
 from tiny_bundle import picture
 
 import hflow
-from hflow.codec import complexity, masking
+from hflow.codec import complexity, lagrangian, masking, pixels, tokens
+from hflow.codec.geometry import Geometry
+from hflow.codec.rate import Choice, Coder
 from hflow.container import parse
 from hflow.errors import InputError
 from hflow.masks import LABELS
@@ -50,7 +52,7 @@ def test_complexity_sends_more_where_more_is_to_see() -> None:
 
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.parametrize("kind", ["complexity", *LABELS])
-def test_files_with_every_kinddecode_and_meet_their_size(kind: str) -> None:
+def test_files_with_every_kind_decode_and_meet_their_size(kind: str) -> None:
     image = picture(200, 150)
     data = hflow.encode(image, size=330, masking=kind)
     file = parse(data)
@@ -61,5 +63,30 @@ def test_files_with_every_kinddecode_and_meet_their_size(kind: str) -> None:
 
 
 def test_unknown_masking() -> None:
-    with pytest.raises(InputError, match="masking is auto, complexity or one of none, 1_16"):
+    with pytest.raises(InputError, match="masking is auto, rd, complexity or one of none, 1_16"):
         hflow.encode(picture(20, 20), masking="half")
+
+
+@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.parametrize("size", [120, 330, 1200])
+def test_masks_by_rate_and_distortion_are_never_further_from_the_picture(size: int) -> None:
+    image = picture(200, 150)
+
+    def error(data: bytes) -> float:
+        return float(np.square(np.asarray(hflow.decode(data), dtype=float) - image).mean())
+
+    ladder, found = (hflow.encode(image, size=size, masking=kind) for kind in ("auto", "rd"))
+    assert len(found) <= size
+    assert error(found) <= error(ladder)
+
+
+def test_a_region_sends_tokens_where_they_are_worth_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens halve the error everywhere; only the right region has error to speak of."""
+    coder = Coder.__new__(Coder)
+    coder.geo, coder.model, coder.found, coder.region = Geometry(128, 64), None, None, None  # type: ignore[assignment]
+    error = np.array([[10.0, 10000.0]])
+    monkeypatch.setattr(pixels, "token_indices", lambda *_: np.zeros((4, 8, 1)))
+    monkeypatch.setattr(tokens, "price", lambda *a: (6.0 * a[5], np.zeros((4, 8, 1))))
+    monkeypatch.setattr(lagrangian, "errors", lambda c, r, choice: error / (2 if choice.m else 1))
+    labels = lagrangian.mask(coder, np.zeros((64, 128, 3)), Choice(40, 0, "none"), 1.0)
+    assert [LABELS[n] for n in labels[0]] == ["none", "1_16"]

@@ -1,0 +1,31 @@
+"""How large the continuous stream will be, guessed from the linear part of the latent alone: where a search begins."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hflow.codec.geometry import LEVELS
+from hflow.nets.bundle import Model
+
+# Log bits of a cell from log activity a and rate r: a, r, a r, a^2, 1. Fitted to bundle hf4 on training photos
+# (`python -m hflow.train.guess`), within some 11 per cent; another bundle's search may take a guess more.
+FIT = (0.6359, 0.8820, -0.1088, 0.0711, 0.9761)
+
+
+@torch.inference_mode()
+def activity(model: Model, linear: Tensor, rate: float) -> float:
+    """Mean over the cells of the sum of log2(1 + |v|), v the linear latent (1, C, h, w) in steps at a rate in 0..1."""
+    gain = model.nets.gain(torch.tensor([rate], device=linear.device))
+    magnitude = (linear * gain).abs()
+    return float(torch.log2(1 + (magnitude - 0.1).clamp_min(0)).sum((1, 2, 3)) / linear[0, 0].numel())
+
+
+def stream_bytes(model: Model, linear: Tensor, level: float) -> float:
+    """Guessed bytes of the continuous stream at a rate level, which may lie between two."""
+    rate = level / (LEVELS - 1)
+    a = math.log(max(activity(model, linear, rate), 1e-3))
+    log_bits = sum(k * v for k, v in zip(FIT, (a, rate, a * rate, a * a, 1.0), strict=True))
+    return math.exp(log_bits) * linear[0, 0].numel() / 8
