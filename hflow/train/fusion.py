@@ -23,13 +23,13 @@ from hflow.nets import continuous as C
 from hflow.nets import predictor as P
 from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid
+from hflow.nets.precision import mixed
 from hflow.train.critic import Critic, critic_loss, with_adversary
 from hflow.train.data import Photos, validation
 from hflow.train.joint import SPEEDS, JointModel, arrived, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
-from hflow.train.precision import mixed
 from hflow.train.predictor import masked
 from hflow.train.streams import integers
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from hflow.nets.analysis import Analysis, Gain, TokenHead, quantize
 from hflow.nets.config import NetConfig
 from hflow.nets.fusion import FusionDecoder
+from hflow.nets.precision import mixed
 from hflow.nets.tokenizer import ProductQuantizer
 from hflow.train.data import Photos, validation
 from hflow.train.loop import Loop, RunConfig, parse
 from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
-from hflow.train.precision import mixed
 from hflow.train.proxy import RateProxy
 
 

@@ -19,9 +19,9 @@ from hflow.integer.twin import TwinOps, round_ste
 from hflow.nets import continuous as C
 from hflow.nets.analysis import HyperAnalysis
 from hflow.nets.config import NetConfig
+from hflow.nets.logistic import logistic_bits
+from hflow.nets.precision import has_bf16
 from hflow.train.loop import Loop, parse
-from hflow.train.precision import has_bf16
-from hflow.train.proxy import logistic_bits
 
 
 class LatentModel(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hflow.train.precision import has_bf16
+from hflow.nets.precision import has_bf16
 
 # Quintic iteration of the original post: singular values end within 0.7 to 1.2, which is all that is needed.
 A, B, C = 3.4445, -4.7750, 2.0315

@@ -23,9 +23,9 @@ from hflow.nets import continuous as C
 from hflow.nets import predictor as P
 from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid, stage_grid
+from hflow.nets.precision import has_bf16
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
-from hflow.train.precision import has_bf16
 
 
 def draw(b: int, h: int, w: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

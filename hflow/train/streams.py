@@ -14,10 +14,10 @@ from torch import Tensor
 from hflow.codec.geometry import LEVELS
 from hflow.nets.analysis import quantize
 from hflow.nets.config import NetConfig
+from hflow.nets.precision import mixed
 from hflow.train.data import Photos, validation
 from hflow.train.joint import JointModel
 from hflow.train.loop import RunConfig, parse
-from hflow.train.precision import mixed
 
 
 def load_joint(cfg: RunConfig) -> JointModel:

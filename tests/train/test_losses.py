@@ -11,8 +11,8 @@ from torch import Tensor
 
 import hflow
 from hflow.errors import InputError
+from hflow.nets.logistic import logistic_bits
 from hflow.train.losses import EarlyVGG, degrade_pair, degraded_crops, load_lpips, lpips_loss, unit_distance
-from hflow.train.proxy import logistic_bits
 
 METRICS = Path(hflow.__file__).parents[2] / "shared" / "metrics"
 needs_metrics = pytest.mark.skipif(not METRICS.is_dir(), reason="the perceptual networks are not here")

@@ -1,0 +1,53 @@
+"""The size of the continuous stream with gradients: the integer entropy model on latents between integers.
+
+The networks are the bundle's own, rounding and all, with straight-through gradients (`integer.twin`). Contexts see the
+integers that a decoder will have, so a value's gradient tells what it costs itself and what it makes others cost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hflow.codec.geometry import anchor
+from hflow.integer import scales as S
+from hflow.integer.twin import TwinOps, round_ste
+from hflow.nets import continuous as C
+from hflow.nets.bundle import Model
+from hflow.nets.logistic import logistic_bits
+from hflow.nets.precision import has_bf16
+
+
+def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) -> Tensor:
+    """Bits of z (1, Cz, zh, zw) and y (1, C, h, w), both in steps, a scalar.
+
+    hard: y rounded, with the gradient passed on to y. At integers it is the stream's size but for the shape of the
+    tables' tails; between them it rises smoothly, so that a value below its rounding threshold is pulled back too.
+    """
+    ops, p, cfg = TwinOps(model.device, has_bf16(model.device.type)), model.latent, model.cfg
+    t, at = C.tables(ops), ops.index([anchor(level, cfg.rates)])
+    y, hard, z = (v.permute(0, 2, 3, 1) for v in (y, hard, z))
+    h, w = y.shape[1:3]
+    mean, scale = C.hyper_prior(ops, p, at)
+    total = _bits(z, mean, scale).sum()
+    hyper = C.hyper_features(ops, t, p, round_ste(z), at, h, w)
+    ends = np.cumsum([0, *cfg.slices])
+
+    def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
+        nonlocal total
+        here = slice(ends[s], ends[s + 1])
+        known = torch.from_numpy(mask[None, :, :, None]).to(y.device)
+        total = total + (_bits(y[..., here], mean, scale) * known).sum()
+        return hard[..., here]
+
+    for _ in C.walk(ops, t, p, hyper, cfg.slices, fill):
+        pass
+    return total
+
+
+def _bits(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Bits of each value; mean in eighths, scale an index."""
+    return logistic_bits(x, mean / 2**S.MEAN, S.SCALE_MIN + scale * S.SCALE_STEP)
