@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection
 
 import numpy as np
@@ -15,6 +16,7 @@ from hflow.codec.geometry import Geometry
 from hflow.codec.lagrangian import choose_rd
 from hflow.codec.pixels import Progress
 from hflow.codec.rate import Choice, Coder, Mask, at_quality, choose
+from hflow.codec.refine import STEPS, TUNES, Watch, refine
 from hflow.container import Container, Profile, Section, Settings, serialize
 from hflow.container.metadata import cost, sections
 from hflow.container.model import implied_kinds
@@ -37,7 +39,11 @@ def encode(
     device: str = "auto",
     bundle: str | None = None,
     metadata: Collection[str] = (),
+    effort: int = 0,
+    tune: str = "balanced",
+    time_limit: float | None = None,
     progress: Progress = None,
+    refining: Watch | None = None,
 ) -> bytes:
     """Encodes a picture into a file of a given size, everything counted, or a given quality.
 
@@ -48,11 +54,17 @@ def encode(
     is harder to guess; rd: where tokens take away more error than the same bits in the continuous stream, which is
     tried (slower); or a schedule for the whole picture (none, 1_16, 1_9, 1_4, 1_2, all), these with one
     sub-quantizer. bundle: name of an installed bundle, default the newest. metadata: what of exif, xmp and icc the file
-    keeps of the image's `info`; it counts like everything else. progress: called with the share done, 0 to 1. Raises
+    keeps of the image's `info`; it counts like everything else. effort: 0 to 9, how long to refine the continuous
+    stream for this picture (files with tokens are left as they are). tune: what refinement minimises, psnr, balanced or
+    perceptual. time_limit: seconds, all told, after which refinement ends with the best file so far. progress: called
+    with the share done, 0 to 1. refining: called after every step of refinement with the share done, the cost now and
+    at the start; False ends it. Raises
     InputError for a picture or option that cannot be used, TargetError where no file is small enough, BundleError for a
     missing bundle.
     """
+    began = time.monotonic()
     rgb = as_rgb(image)
+    check_effort(effort, tune, time_limit, roi)
     geo = Geometry(rgb.shape[1], rgb.shape[0])
     budget = check_target(bpp, size, quality, geo)
     region = None if roi is None else region_of(roi, geo)
@@ -67,9 +79,31 @@ def encode(
         return choose_rd(coder, rgb, size) if masking == "rd" else choose(coder, size, mask)
 
     choice = at_quality(coder, quality) if quality is not None else beside(search, budget, cost(extra))
+    if effort:
+
+        def go_on(share: float, now: float, start: float) -> bool:
+            if progress:
+                progress(0.3 + 0.7 * share)
+            wanted = refining is None or refining(share, now, start)
+            return wanted and (time_limit is None or time.monotonic() - began < time_limit)
+
+        most = budget - cost(extra) if quality is None else choice.size
+        choice = refine(model, geo, rgb, coder.found, choice, most, STEPS[effort], TUNES[tune], go_on)
     if progress:
         progress(1.0)
     return pack(model, geo, choice, extra)
+
+
+def check_effort(effort: int, tune: str, time_limit: float | None, roi: Roi | None) -> None:
+    """InputError for settings of refinement that cannot be."""
+    if effort not in range(len(STEPS)):
+        raise InputError(f"effort is a whole number from 0 to {len(STEPS) - 1}, not {effort}")
+    if tune not in TUNES:
+        raise InputError(f"tune is one of {', '.join(TUNES)}, not {tune}")
+    if time_limit is not None and not time_limit >= 0:
+        raise InputError(f"a time limit is a number of seconds, not {time_limit}")
+    if effort and roi is not None:
+        raise InputError("effort treats all of a picture alike, so it does not go with roi")
 
 
 def mask_of(masking: str, rgb: np.ndarray) -> Mask | None:

@@ -19,13 +19,18 @@ WHOLE = 1536 * 1536  # up to here a picture is one tile
 Progress = Callable[[float], None] | None
 
 
-def tiles(geo: Geometry) -> Iterator[tuple[slice, slice, slice, slice]]:
-    """In cells: (rows, columns) with margin, and (rows, columns) of the core within them."""
-    if geo.width * geo.height <= WHOLE:
+def tiles(
+    geo: Geometry, whole: int = WHOLE, tile: int = TILE, border: int = MARGIN
+) -> Iterator[tuple[slice, slice, slice, slice]]:
+    """In cells: (rows, columns) with margin, and (rows, columns) of the core within them.
+
+    One for a picture of at most `whole` pixels, else of `tile` pixels on a side with `border` pixels around.
+    """
+    if geo.width * geo.height <= whole:
         full = slice(0, geo.h), slice(0, geo.w)
         yield (*full, *full)
         return
-    size, margin = TILE // CELL, MARGIN // CELL
+    size, margin = tile // CELL, border // CELL
 
     def cuts(n: int) -> list[tuple[slice, slice]]:
         out = []
@@ -39,7 +44,8 @@ def tiles(geo: Geometry) -> Iterator[tuple[slice, slice, slice, slice]]:
             yield rows, cols, core_r, core_c
 
 
-def _scaled(s: slice, k: int) -> slice:
+def scaled(s: slice, k: int) -> slice:
+    """A slice on a grid k times as fine."""
     return slice(s.start * k, s.stop * k)
 
 
@@ -52,14 +58,14 @@ def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
     rgb = np.pad(rgb, pad, mode="edge")
     out: tuple[Tensor, Tensor] | None = None
     for rows, cols, cr, cc in tiles(geo):
-        part = torch.from_numpy(rgb[_scaled(rows, CELL), _scaled(cols, CELL)].copy()).to(model.device)
+        part = torch.from_numpy(rgb[scaled(rows, CELL), scaled(cols, CELL)].copy()).to(model.device)
         x = (part.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
         found = model.nets.analysis.trunk(x)
         if out is None:
             a, b = (f.new_empty(1, f.shape[1], k * geo.h, k * geo.w) for f, k in zip(found, (2, 1), strict=True))
             out = a, b
         for whole, part, k in zip(out, found, (2, 1), strict=True):
-            core = part[:, :, _scaled(cr, k), _scaled(cc, k)]
+            core = part[:, :, scaled(cr, k), scaled(cc, k)]
             r, c = k * (rows.start + cr.start), k * (cols.start + cc.start)
             whole[:, :, r : r + core.shape[2], c : c + core.shape[3]] = core
     assert out is not None
@@ -106,8 +112,8 @@ def synthesize(
     parts = list(tiles(geo))
     for k, (rows, cols, cr, cc) in enumerate(parts):
         cont = continuous_features(model, latent[rows, cols], level or 0)
-        x = nets.decoder(planes[:, :, _scaled(rows, 2), _scaled(cols, 2)], cont, alpha)
-        core = x[0, :, _scaled(cr, CELL), _scaled(cc, CELL)].clamp(0, 1).mul(255).round().to(torch.uint8)
+        x = nets.decoder(planes[:, :, scaled(rows, 2), scaled(cols, 2)], cont, alpha)
+        core = x[0, :, scaled(cr, CELL), scaled(cc, CELL)].clamp(0, 1).mul(255).round().to(torch.uint8)
         r, c = CELL * (rows.start + cr.start), CELL * (cols.start + cc.start)
         out[r : r + core.shape[1], c : c + core.shape[2]] = core.permute(1, 2, 0).cpu().numpy()
         if progress:
