@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +38,8 @@ from hflow.nets.tokenizer import ProductQuantizer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_LOADING = threading.Lock()
 
 
 class FloatNets(nn.Module):
@@ -129,7 +132,8 @@ def split(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 
 def load(path: Path, device: str = "cpu", ops: Any = None) -> Model:
     """Reads and checks a bundle folder. BundleError where it is missing, damaged or not what its description says."""
-    return _load(Path(path), str(device), ops)
+    with _LOADING:  # threads that need a bundle at the same time share it
+        return _load(Path(path), str(device), ops)
 
 
 @lru_cache(maxsize=4)
