@@ -1,7 +1,7 @@
 """Many pictures at once: a pool of threads around the codec, with one model for all of them.
 
-Small pictures do not keep the threads of one torch operation busy, and entropy coding has none: several pictures side
-by side, each with its share of torch's threads, use the cores better. The files are the same in any case.
+Operations on small pictures do not keep several threads busy, and entropy coding and image files never do: pictures
+side by side, each with its share of torch's threads, use the cores better. The results are the same (`threads`).
 """
 
 from __future__ import annotations
@@ -70,10 +70,12 @@ def in_order(work: Callable[[T], R], items: Iterable[T], jobs: int | None = None
 def _side_by_side(work: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
     import torch
 
+    from hflow.codec.threads import share
+
     threads = torch.get_num_threads()
     try:
         # The number of torch's threads is each thread's own; only what a new thread starts with is everyone's.
-        with ThreadPoolExecutor(jobs, "hflow", torch.set_num_threads, (max(1, threads // jobs),)) as pool:
+        with ThreadPoolExecutor(jobs, "hflow", share, (threads, jobs)) as pool:
             try:
                 yield from _results(pool, work, items, jobs)
             finally:
