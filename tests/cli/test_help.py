@@ -68,3 +68,19 @@ main({args})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_coding_loads_nothing_beyond_torch_and_its_own(tiny_models: Path, tmp_path: Path) -> None:
+    """Torch's compiler, which some innocent calls load, would double the time to the first picture."""
+    code = """
+import sys, torch
+before = set(sys.modules)
+import hflow
+from PIL import Image
+hflow.decode(hflow.encode(Image.new("RGB", (40, 40)), 2.0))
+heavy = "torch", "sympy", "mpmath", "rich", "matplotlib"
+print({name for name in set(sys.modules) - before if name.split(".")[0] in heavy})
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
