@@ -98,7 +98,7 @@ def quality(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.device
 def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> None:
-    """Time per stage on IMAGE, warm, and the ratio to AVIF in the same run."""
+    """Time per stage on IMAGE, warm and from a cold start, and the ratios to AVIF and to importing torch."""
     from rich.console import Console
     from rich.table import Table
 
@@ -122,6 +122,10 @@ def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> 
         table.add_row(side, "all", f"{1000 * total:.1f}")
         table.add_row(side, peer["with"], f"{1000 * other:.1f}")
         table.add_row(side, "ratio to AVIF", f"{total / other:.2f}", end_section=True)
+    for name, seconds in found["cold_s"].items():
+        table.add_row("cold start", name, f"{1000 * seconds:.1f}")
+    table.add_row("cold start", "all", f"{1000 * sum(found['cold_s'].values()):.1f}")
+    table.add_row("cold start", "ratio to importing torch", f"{found['cold_to_torch']:.2f}")
     Console().print(table)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+import hflow
 from hflow.cli import COMMANDS, main
 from hflow.cli.man import write
 
@@ -55,9 +57,20 @@ def test_text_that_roff_would_take_for_its_own_is_escaped(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "args", [["--version"], ["models"], ["models", "--verify"], ["completion", "fish"], ["show", "-h"]]
+    "args",
+    [
+        ["--version"],
+        ["--help"],
+        ["encode", "-h"],
+        ["inspect", "a.hfc"],
+        ["models"],
+        ["models", "--verify"],
+        ["completion", "fish"],
+        ["show", "-h"],
+    ],
 )
-def test_light_commands_load_no_networks(args: list[str]) -> None:
+def test_light_commands_load_no_networks(args: list[str], here: Path, codec: list[str]) -> None:
+    Path("a.hfc").write_bytes(hflow.encode(Image.new("RGB", (20, 10))))
     code = f"""
 import atexit, sys
 from hflow.cli import main
