@@ -4,8 +4,8 @@
 >>> for batch in DataLoader(dataset, batch_size=16, num_workers=2): ...
 
 A worker process of a DataLoader loads the model once and decodes with one thread: on a CPU as many workers as cores are
-sensible, and pictures of one size, or a `transform` that makes them so, where they are to be stacked. With
-device="cuda" keep num_workers=0: processes forked from one that uses a GPU cannot use it.
+sensible. To be stacked, pictures have one size, or a `transform` gives them one. With device="cuda" keep num_workers=0:
+processes forked from one that uses a GPU cannot use it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Files(Dataset[Any]):
     """Pictures as float tensors (3, H, W) in [0, 1], in the order of `paths`.
 
     files: a folder, of which every `.hfc` file at any depth counts, sorted by path, or paths. device: where to decode,
-    and where the tensors are: auto, cpu or cuda. fidelity: as for `hflow.decode`. transform: what is made of each
+    and where the tensors are: cpu, cuda or auto. fidelity: as for `hflow.decode`. transform: what is made of each
     tensor, default itself. InputError for a folder without such files; a file that cannot be read or decoded raises
     hflow's error, with its name, when its turn comes.
     """
@@ -38,7 +38,7 @@ class Files(Dataset[Any]):
         self,
         files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
-        device: str = "auto",
+        device: str = "cpu",
         fidelity: float = 1.0,
         transform: Callable[[Tensor], Any] | None = None,
     ) -> None:

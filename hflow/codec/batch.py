@@ -35,9 +35,9 @@ def encode_batch(
 ) -> Iterator[bytes]:
     """Encodes pictures side by side; yields the file of each as `hflow.encode` makes it, in order.
 
-    images: as for `hflow.encode`; taken one at a time, at most `jobs` ahead of what is being encoded. jobs: pictures at
-    once, default one for each core. options: those of `hflow.encode`. Raises what `hflow.encode` raises, in place of
-    the result; nothing after it is encoded.
+    images: as for `hflow.encode`; each is taken when there is a thread for it, so that `jobs` of them are in memory.
+    jobs: pictures at once, default one for each core, 8 at most. options: those of `hflow.encode`. Raises what
+    `hflow.encode` raises, in place of the result, and ends with it. InputError for jobs below 1.
     """
     import hflow
 
@@ -47,8 +47,9 @@ def encode_batch(
 def decode_batch(files: Iterable[bytes | str], *, jobs: int | None = None, **options: Any) -> Iterator[Image.Image]:
     """Decodes files side by side; yields the picture of each as `hflow.decode` makes it, in order.
 
-    files: bytes or text, as for `hflow.decode`. jobs: files at once, default one for each core. options: those of
-    `hflow.decode`. Raises what `hflow.decode` raises, in place of the result; nothing after it is decoded.
+    files: bytes or text, as for `hflow.decode`. jobs: files at once, default one for each core, 8 at most; up to four
+    times as many pictures wait to be taken. options: those of `hflow.decode`. Raises what `hflow.decode` raises, in
+    place of the result, and ends with it. InputError for jobs below 1.
     """
     import hflow
 
