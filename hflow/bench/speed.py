@@ -1,4 +1,4 @@
-"""Seconds per stage of a warm process on one picture, and the ratio to AVIF in the same run.
+"""Seconds per stage of a warm process on one picture, the start of a cold one, and the ratio to AVIF in the same run.
 
 Timings of one machine say little about another; the ratio travels better. AVIF is coded at the quality that comes
 nearest hflow's target from above (its floor where it has none that small), by `avifenc` and `avifdec` where they are on
@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -129,13 +130,51 @@ def avif(rgb: np.ndarray, budget: int, repeats: int) -> dict[str, Any]:
         return {"with": "avifenc, avifdec", "bytes": len(data), "encode_s": enc, "decode_s": dec}
 
 
+# What a new process does before its first picture is decoded; the first argument is when it was started.
+FIRST = """
+import sys, time
+times = [float(sys.argv[1]), time.time()]
+import torch
+times.append(time.time())
+from hflow.codec.decode import decode
+from hflow.container import parse
+from hflow.nets.bundle import for_file, pick_device
+times.append(time.time())
+data, device = open(sys.argv[2], "rb").read(), pick_device(sys.argv[3])
+file = parse(data)
+for_file(file.bundle, file.fingerprint, device)
+times.append(time.time())
+decode(data, device=device)
+times.append(time.time())
+print(*(b - a for a, b in zip(times, times[1:])))
+"""
+COLD = ("Python", "import of torch", "import of hflow", "bundle", "first picture")
+
+
+def cold(data: bytes, device: str, repeats: int) -> Times:
+    """Seconds of each part from the start of a process to its first decoded picture, the medians of some processes."""
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.hfc"
+        file.write_bytes(data)
+        for _ in range(repeats):
+            command = [sys.executable, "-c", FIRST, repr(time.time()), str(file), device]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            runs.append(dict(zip(COLD, map(float, done.stdout.split()), strict=True)))
+    return medians(runs)
+
+
 def run(rgb: np.ndarray, bpp: float, device: str = "auto", repeats: int = 5) -> dict[str, Any]:
-    """Machine, medians of each stage in seconds, images per second, and AVIF's times, JSON-ready."""
+    """Machine, medians of each stage in seconds, warm and from a cold start, and AVIF's times, JSON-ready.
+
+    cold_to_torch: how much longer a new process takes to its first picture than one that only imports torch.
+    """
     model = load(bundles.default(), pick_device(device))
     data, _ = encode(model, rgb, bpp)
     decode(model, data)  # warm
     enc = medians([encode(model, rgb, bpp)[1] for _ in range(repeats)])
     dec = medians([decode(model, data) for _ in range(repeats)])
+    first = cold(data, model.device.type, repeats)
     return {
         "bundle": model.name,
         "device": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu",
@@ -145,5 +184,7 @@ def run(rgb: np.ndarray, bpp: float, device: str = "auto", repeats: int = 5) -> 
         "bpp": 8 * len(data) / (rgb.shape[0] * rgb.shape[1]),
         "encode_s": enc,
         "decode_s": dec,
+        "cold_s": first,
+        "cold_to_torch": sum(first.values()) / (first["Python"] + first["import of torch"]),
         "avif": avif(rgb, len(data), repeats),
     }

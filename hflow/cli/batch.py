@@ -1,8 +1,4 @@
-"""Through the jobs of a command, one after another: read, written, reported, skipped. A failure stops no other.
-
-Files are not done side by side: torch uses all cores for one. On two cores a picture takes 0.8 s to encode with two
-threads and 1.5 s with one, so two at a time would gain little and load the model twice.
-"""
+"""Through the jobs of a command: read, done, written side by side; reported in order. A failure stops no other."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +19,11 @@ from hflow.cli.plan import Job, Naming, folder, plan
 from hflow.cli.progress import Bar
 from hflow.errors import HflowError, InputError, OutputError
 
-__all__ = ["Job", "Options", "Result", "folder", "many", "read", "run"]
+__all__ = ["Job", "Options", "Result", "Watch", "folder", "many", "read", "run"]
 
-Watch = Callable[[int], Callable[[float], None] | None]
+
+JOBS = "Files at once; their bytes do not depend on it. [default: one for each core, 8 at most]"
+RESUME = "Keep outputs that exist and do the rest: run a command again with it to finish what was stopped."
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Options:
     output_dir: str | None
     name: str | None
     recursive: bool
+    jobs: int | None
     skip_existing: bool
     force: bool
     json_lines: bool
@@ -61,6 +60,32 @@ class Result:
         return 8 * self.size / self.pixels
 
 
+class Watch:
+    """What a job says while it runs."""
+
+    def __init__(self, job: Job, bar: Bar) -> None:
+        self.job, self.bar = job, bar
+        self.notes: list[str] = []
+
+    def __call__(self, pixels: int) -> Callable[[float], None] | None:
+        """A picture of this size begins: what to tell the share done, if anyone looks."""
+        return self.bar.watch(self.job.name, pixels)
+
+    def note(self, text: str) -> None:
+        """Something to know about the file, said on stderr when its turn comes."""
+        self.notes.append(text)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a job ended. found: its result or why it failed. seconds: from reading to writing."""
+
+    job: Job
+    notes: list[str]
+    found: Result | HflowError
+    seconds: float
+
+
 def many(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options of commands that work on many files; the command gets them as one argument, `how`."""
     names = Options.__dataclass_fields__
@@ -80,7 +105,8 @@ def many(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--output-dir", metavar="DIR", help="A folder; made where it is missing."),
             click.option("--name", metavar="TEMPLATE", help='Names of the outputs, such as "{stem}-{ext}.hfc".'),
             click.option("-r", "--recursive", is_flag=True, help="Folders with all below; their tree is kept."),
-            click.option("--skip-existing", is_flag=True, help="Do only what is missing, so as to resume."),
+            click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help=JOBS),
+            click.option("--skip-existing", is_flag=True, help=RESUME),
             click.option("--force", is_flag=True, help="Overwrite existing files."),
             click.option("--json-lines", is_flag=True, help="A JSON object for each file on stdout."),
             click.option("-v", "--verbose", is_flag=True, help="Times, skipped files and a summary too."),
@@ -98,7 +124,7 @@ def run(
     """Plan and do all jobs, say what came of each, and exit with the code of the first failure.
 
     suffix: of outputs. known: suffixes of the files that count in a folder. fields: what --name may use beside {stem}
-    and {ext}. work: reads, does and writes a job; calls its second argument with the pixels, for what to tell progress.
+    and {ext}. work: reads, does and writes a job, in any thread; says what there is to say through its second argument.
     """
     output = how.output_dir or how.output
     naming = Naming(output, bool(how.output_dir), how.name, suffix, fields)
@@ -108,31 +134,61 @@ def run(
     skipped = {job for job in jobs if how.skip_existing and job.target and job.target.exists()}
     codes, started = [], time.perf_counter()
     with Bar(len(jobs) - len(skipped), how.quiet) as bar:
-        for job in jobs:
-            if job in skipped:
-                _say(job, how, {"status": "skipped"}, "exists, skipped" if how.verbose else None)
-                continue
-            began = time.perf_counter()
+
+        def attempt(job: Job) -> _Outcome:
+            watch, began = Watch(job, bar), time.perf_counter()
+            found: Result | HflowError
             try:
                 _check(job, how.force, suffix == ".txt")
-                done = work(job, functools.partial(bar.watch, job.name))
-                seconds = time.perf_counter() - began
-                bar.count(done.pixels, done.bpp)
-                about = {
-                    "status": "done", "width": done.width, "height": done.height, "bytes": done.size, "bpp": done.bpp,
-                    "seconds": round(seconds, 4),
-                }  # fmt: skip
-                pace = f"  {seconds:.2f} s  {done.pixels / seconds / 1e6:.2f} MP/s" if how.verbose else ""
-                _say(job, how, about, done.text + pace)
+                found = work(job, watch)
             except HflowError as error:
-                bar.fail()
-                codes.append(report(error, Path(job.name), job.target or Path("stdout")))
-                _say(job, how, {"status": "failed", "error": " ".join(str(error).split()), "code": codes[-1]}, None)
+                found = error
+            return _Outcome(job, watch.notes, found, time.perf_counter() - began)
+
+        outcomes = _all([job for job in jobs if job not in skipped], attempt, how.jobs)
+        for job in jobs:
+            if job in skipped:
+                with bar.aside():
+                    _say(job, how, {"status": "skipped"}, "exists, skipped" if how.verbose else None)
+                continue
+            outcome = next(outcomes)
+            with bar.aside():
+                if code := _tell(outcome, how, bar):
+                    codes.append(code)
     if how.verbose:
         say(f"{bar.summary}, {len(codes)} failed, {len(skipped)} skipped, {time.perf_counter() - started:.1f} s")
     elif skipped and not how.quiet:
         say(f"{len(skipped)} of {len(jobs)} files skipped: their outputs exist")
     click.get_current_context().exit(codes[0] if codes else 0)
+
+
+def _all(jobs: Sequence[Job], attempt: Callable[[Job], _Outcome], at_once: int | None) -> Iterator[_Outcome]:
+    """The outcomes of all jobs, in order; torch is loaded only where several are done at once."""
+    if len(jobs) < 2 or at_once == 1:
+        return map(attempt, jobs)
+    from hflow.codec.batch import default_jobs, in_order
+
+    return in_order(attempt, jobs, min(at_once or default_jobs(), len(jobs)))
+
+
+def _tell(outcome: _Outcome, how: Options, bar: Bar) -> int:
+    """Count a job and say what came of it; returns its exit code."""
+    job, done = outcome.job, outcome.found
+    for note in () if how.quiet else outcome.notes:
+        say(f"{job.name}: {note}")
+    if isinstance(done, HflowError):
+        bar.fail(job.name)
+        code = report(done, Path(job.name), job.target or Path("stdout"))
+        _say(job, how, {"status": "failed", "error": " ".join(str(done).split()), "code": code}, None)
+        return code
+    bar.count(job.name, done.pixels, done.bpp)
+    about = {
+        "status": "done", "width": done.width, "height": done.height, "bytes": done.size, "bpp": done.bpp,
+        "seconds": round(outcome.seconds, 4),
+    }  # fmt: skip
+    pace = f"  {outcome.seconds:.2f} s  {done.pixels / outcome.seconds / 1e6:.2f} MP/s" if how.verbose else ""
+    _say(job, how, about, done.text + pace)
+    return 0
 
 
 def read(source: Path | None) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hflow.cli import batch, options
-from hflow.errors import HflowError
+from hflow.errors import HflowError, InputError
 
 FOLDER = click.argument("folder", type=options.FILES)
 METRICS = click.option(
@@ -98,7 +98,7 @@ def quality(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.device
 def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> None:
-    """Time per stage on IMAGE, warm, and the ratio to AVIF in the same run."""
+    """Time per stage on IMAGE, warm and from a cold start, and the ratios to AVIF and to importing torch."""
     from rich.console import Console
     from rich.table import Table
 
@@ -122,7 +122,38 @@ def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> 
         table.add_row(side, "all", f"{1000 * total:.1f}")
         table.add_row(side, peer["with"], f"{1000 * other:.1f}")
         table.add_row(side, "ratio to AVIF", f"{total / other:.2f}", end_section=True)
+    for name, seconds in found["cold_s"].items():
+        table.add_row("cold start", name, f"{1000 * seconds:.1f}")
+    table.add_row("cold start", "all", f"{1000 * sum(found['cold_s'].values()):.1f}")
+    table.add_row("cold start", "ratio to importing torch", f"{found['cold_to_torch']:.2f}")
     Console().print(table)
+
+
+@command.command("batch")
+@FOLDER
+@click.option("--bpp", type=float, default=0.03, show_default=True, callback=options.number(0, 1e6, open_low=True))
+@click.option("--limit", type=click.IntRange(2), default=100, show_default=True, help="Use the first N pictures.")
+@click.option("--few", type=click.IntRange(1), default=20, show_default=True, help="Of them, each in a process.")
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Of the batch. [default: encode's]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def batches(folder: Path, bpp: float, limit: int, few: int, jobs: int | None, as_json: bool) -> None:
+    """Encoding the images of FOLDER, at any depth, at once, in a loop over hflow.encode, and in a process each."""
+    from hflow.bench import batch as bench
+    from hflow.bench.measure import SUFFIXES
+
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)[:limit]
+    if not paths:
+        raise InputError(f"{folder}: no images in this folder")
+    found = bench.run(paths, bpp, min(few, len(paths)), jobs)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    for name, way in found["ways"].items():
+        click.echo(f"{name:18} {way['images_per_s']:8.2f} images/s  {way['cpu_s_per_image']:6.3f} CPU s per image")
+    click.echo(f"batch / loop               {found['batch_to_loop']:.2f}")
+    click.echo(f"batch / process per image  {found['batch_to_process_per_image']:.2f}")
+    click.echo(f"loop / process per image   {found['loop_to_process_per_image']:.2f}")
+    click.echo(f"files                      {'the same' if found['same_files'] else 'DIFFERENT'}")
 
 
 @command.command("ablation")

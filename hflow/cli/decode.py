@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from hflow.cli import batch, options, pictures
-from hflow.cli.errors import say
 from hflow.text import from_text
 
 
@@ -51,14 +50,14 @@ def command(
         writes = pictures.kind_of(job.target if job.target and not kind else f"stdout{suffix}")
         data = from_text(batch.read(job.source))
         about, missing = parse_cut(data) if partial else (parse(data), 0)
-        if missing and not how.quiet:
-            say(f"{job.name}: the first {len(data):,} of at least {len(data) + missing:,} bytes; the rest is predicted")
+        if missing:
+            watch.note(f"the first {len(data):,} of at least {len(data) + missing:,} bytes; the rest is predicted")
         progress = watch(about.width * about.height)
         image = hflow.decode(
             data, fidelity=fidelity, partial=partial, max_pixels=max_pixels, device=device, progress=progress
         )
-        for lost in () if how.quiet else to_save(image, writes)[1]:
-            say(f"{job.name}: {writes} files cannot carry the {lost} data")
+        for lost in to_save(image, writes)[1]:
+            watch.note(f"{writes} files cannot carry the {lost} data")
         batch.write(job, pictures.pack(image, writes, job.target or "stdout"), how.force)
         return batch.Result(image.width, image.height, len(data), f"{image.width} x {image.height}")
 

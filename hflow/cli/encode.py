@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from hflow.cli import batch, options
-from hflow.cli.errors import say
 from hflow.cli.roi import RoiType, load_roi
 from hflow.container.metadata import TYPES
 from hflow.masks import LABELS
@@ -66,8 +65,8 @@ def command(
         from hflow.images import load
 
         image, warnings = load(batch.read(job.source), job.name, metadata)
-        for warning in () if how.quiet else warnings:
-            say(f"{job.name}: {warning}")
+        for warning in warnings:
+            watch.note(warning)
         extras: dict[str, Any] = {"roi": marked, "masking": masking, "metadata": metadata}
         progress = watch(image.width * image.height)
         data = hflow.encode(image, **target, **extras, device=device, progress=progress)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -14,12 +16,17 @@ LARGE = 2_000_000  # pixels
 
 
 class Bar:
-    """One bar for a batch, and its count. Used as a context, it leaves the terminal clean however the batch ends."""
+    """One bar for a batch, and its count. Used as a context, it leaves the terminal clean however the batch ends.
+
+    Files may run side by side: `watch` is called in their threads, everything else where the batch is.
+    """
 
     def __init__(self, files: int, quiet: bool) -> None:
         self.files = files
         self.allowed = not quiet and sys.stderr.isatty()
         self.progress: Progress | None = None
+        self.running: dict[str, float] = {}  # the share done of each file that is not counted yet
+        self.lock = threading.RLock()
         self.done = self.failed = self.pixels = 0
         self.bpp = 0.0  # the sum over the files done
         self.started = time.perf_counter()
@@ -28,28 +35,57 @@ class Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.hide()
+        with self.lock:
+            self.allowed = False
+            if self.progress:
+                self.progress.stop()
 
     def watch(self, name: str, pixels: int) -> Callable[[float], None] | None:
-        """What to call with the fraction done of the next file; None where no bar is shown."""
-        if not self.allowed or (self.files == 1 and pixels < LARGE):
-            return None
-        progress = self.progress = self.progress or _new(self.files)
-        task = progress.task_ids[0] if progress.task_ids else progress.add_task("", total=self.files)
-        index = self.done + self.failed
-        progress.update(task, completed=index, description=name, pace=self.pace)
-        progress.start()
-        return lambda fraction: progress.update(task, completed=index + fraction)
+        """What to call with the fraction done of a file that begins; None where no bar is shown."""
+        with self.lock:
+            if not self.allowed or (self.files == 1 and pixels < LARGE):
+                return None
+            self.progress = self.progress or _new(self.files)
+            self.show(name, 0.0)
+            self.progress.start()
+        return lambda fraction: self.show(name, fraction)
 
-    def count(self, pixels: int, bpp: float) -> None:
+    def show(self, name: str, fraction: float) -> None:
+        """Move the bar: this file has come so far."""
+        with self.lock:
+            self.running[name] = fraction
+            self._update(description=name)
+
+    def count(self, name: str, pixels: int, bpp: float) -> None:
         """A file is done: its pixels and bits per pixel."""
-        self.done, self.pixels, self.bpp = self.done + 1, self.pixels + pixels, self.bpp + bpp
-        self.hide()
+        with self.lock:
+            self.done, self.pixels, self.bpp = self.done + 1, self.pixels + pixels, self.bpp + bpp
+            self._finish(name)
 
-    def fail(self) -> None:
+    def fail(self, name: str) -> None:
         """A file could not be done."""
-        self.failed += 1
-        self.hide()
+        with self.lock:
+            self.failed += 1
+            self._finish(name)
+
+    def _finish(self, name: str) -> None:
+        self.running.pop(name, None)
+        self._update()
+
+    def _update(self, **fields: Any) -> None:
+        if self.progress:
+            completed = self.done + self.failed + sum(self.running.values())
+            self.progress.update(self.progress.task_ids[0], completed=completed, pace=self.pace, **fields)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Room for lines of text; the bar comes back below them while files are left."""
+        with self.lock:
+            if self.progress:
+                self.progress.stop()
+            yield
+            if self.progress and self.done + self.failed < self.files:
+                self.progress.start()
 
     @property
     def pace(self) -> str:
@@ -65,11 +101,6 @@ class Bar:
         """What was done, in a line."""
         mean = f", mean {self.bpp / self.done:.5f} bpp" if self.done else ""
         return f"{self.done} done, {self.pixels / 1e6:.2f} MP{mean}"
-
-    def hide(self) -> None:
-        """Make room for a line of text; the next `watch` shows the bar again."""
-        if self.progress:
-            self.progress.stop()
 
 
 def _new(files: int) -> Progress:
@@ -87,6 +118,8 @@ def _new(files: int) -> Progress:
     pace = TextColumn("{task.fields[pace]}", markup=False)
     columns = TextColumn("{task.description}", markup=False), BarColumn(), share, pace, TimeRemainingColumn()
     # Results go to stdout, which may be a file: rich must not draw them into the bar.
-    return Progress(
+    progress = Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     )
+    progress.add_task("", total=files, pace="")
+    return progress

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hflow.codec.geometry import CELL, LEVELS, Geometry
+from hflow.codec.threads import steady
 from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.fusion import Features
@@ -49,8 +50,14 @@ def scaled(s: slice, k: int) -> slice:
     return slice(s.start * k, s.stop * k)
 
 
+def _area(found: tuple[Tensor, Tensor]) -> int:
+    """Pixels of the picture, whole cells, that trunk features are of."""
+    return CELL**2 * found[1].shape[2] * found[1].shape[3]
+
+
 @torch.inference_mode()
 @exact
+@steady(lambda rgb: rgb.shape[0] * rgb.shape[1])
 def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
     """Picture (H, W, 3) uint8, edges repeated up to whole cells, to h16 (1, C16, 2h, 2w) and linear y (1, C, h, w)."""
     geo = Geometry(rgb.shape[1], rgb.shape[0])
@@ -87,6 +94,7 @@ def continuous_features(model: Model, y: np.ndarray, level: int) -> Features:
 
 @torch.inference_mode()
 @exact
+@steady(lambda geo: geo.width * geo.height)
 def synthesize(
     model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, tokens: np.ndarray | None,
     sent: np.ndarray | None, fidelity: float = 1.0, progress: Progress = None,
@@ -123,6 +131,7 @@ def synthesize(
 
 @torch.inference_mode()
 @exact
+@steady(_area)
 def latents(
     model: Model,
     found: tuple[Tensor, Tensor],
@@ -147,6 +156,7 @@ def latents(
 
 @torch.inference_mode()
 @exact
+@steady(_area)
 def token_indices(model: Model, found: tuple[Tensor, Tensor], y: np.ndarray | None, level: int | None) -> np.ndarray:
     """Trunk features and the continuous stream to all token indices (2h, 2w, m_max)."""
     h16 = found[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +19,9 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
+from safetensors.numpy import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hflow import bundles
 from hflow.errors import BundleError, InputError
@@ -37,6 +39,8 @@ from hflow.nets.tokenizer import ProductQuantizer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_LOADING = threading.Lock()
 
 
 class FloatNets(nn.Module):
@@ -67,6 +71,18 @@ class Model:
     @property
     def fingerprint(self) -> int:
         return self.digest[0]
+
+
+class Unfilled(TorchFunctionMode):
+    """Makes networks without initial values: for their shapes, or to be loaded into.
+
+    Not on the meta device: its operations load a good part of torch's compiler, which takes longer than all the rest.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return None
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
 
 def restore(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
@@ -109,7 +125,7 @@ def latent_size(arrays: dict[str, np.ndarray]) -> tuple[int, int]:
 
 def check_integers(arrays: dict[str, np.ndarray], twin: Callable[[], nn.Module]) -> None:
     """KeyError or ValueError unless every parameter of the twin is there, in its shape and within the proven bound."""
-    with torch.device("meta"):
+    with Unfilled():
         parts = list(twin().named_modules())
     for name, part in parts:
         if isinstance(part, QLinear):
@@ -129,29 +145,33 @@ def split(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 
 def load(path: Path, device: str = "cpu", ops: Any = None) -> Model:
     """Reads and checks a bundle folder. BundleError where it is missing, damaged or not what its description says."""
-    return _load(Path(path), str(device), ops)
+    with _LOADING:  # threads that need a bundle at the same time share it
+        return _load(Path(path), str(device), ops)
 
 
 @lru_cache(maxsize=4)
 def _load(path: Path, device: str, ops: Any) -> Model:
     try:
         about = json.loads((path / "bundle.json").read_text("utf-8"))
-        raw = (path / "weights.safetensors").read_bytes()
+        weights = path / "weights.safetensors"
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: not a readable bundle ({error})") from error
-    digest = hashlib.sha256(raw).digest()
     if digest.hex() != about.get("sha256"):
         raise BundleError(f"{path}: the weights are not the ones that bundle.json names")
     try:
         name, number, ladder = str(about["name"]), int(about["number"]), tuple(about["ladder"])
-        arrays = load_arrays(raw)
+        arrays = load_file(weights)
         cfg = NetConfig.of(about["net"])
         size = predictor_size(split(arrays, "int.predictor"))
         hidden, wide = latent_size(split(arrays, "int.latent"))
         check_integers(split(arrays, "int.latent"), lambda: LatentTwin(cfg, hidden, wide))
         check_integers(split(arrays, "int.predictor"), lambda: PredictorTwin(cfg, size))
-        nets = FloatNets(cfg)
-        nets.load_state_dict({"pq.counts": nets.pq.counts, **restore(split(arrays, "float"))})
+        with Unfilled():
+            nets = FloatNets(cfg)
+        counts = torch.zeros(nets.pq.counts.shape)  # of training only
+        nets.load_state_dict({"pq.counts": counts, **restore(split(arrays, "float"))}, assign=True)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: damaged bundle ({str(error).splitlines()[0]})") from error
     nets = nets.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last)

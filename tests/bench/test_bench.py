@@ -88,6 +88,20 @@ def test_speed_splits_the_time_and_compares(folder: Path) -> None:
     for side in ("encode_s", "decode_s"):
         assert len(found[side]) >= 3 and all(s >= 0 for s in found[side].values())
         assert found["avif"][side] > 0
+    assert {"import of torch", "bundle", "first picture"} < found["cold_s"].keys()
+    assert found["cold_to_torch"] > 1
+
+
+def test_a_batch_is_compared_with_doing_without(folder: Path) -> None:
+    (folder / "x").mkdir()
+    (folder / "0.png").rename(folder / "x" / "1.png")
+    result = bench("batch", folder, "--bpp", "0.3", "--few", 1, "--jobs", 2, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["images"] == 2 and found["same_files"]
+    speeds = {name: way["images_per_s"] for name, way in found["ways"].items()}
+    assert found["batch_to_loop"] == speeds["batch"] / speeds["loop"]
+    assert found["batch_to_process_per_image"] == speeds["batch"] / speeds["process per image"]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +112,7 @@ def test_speed_splits_the_time_and_compares(folder: Path) -> None:
         (("quality", ".", "--bpp", "0"), 2, "above 0"),
         (("quality", ".", "--peers", "webp,gif"), 2, "gif"),
         (("speed", "nowhere.png"), 3, "nowhere.png"),
+        (("batch", "nowhere"), 3, "nowhere"),
     ],
 )
 def test_mistakes_are_one_line(args: tuple[str, ...], code: int, message: str, folder: Path) -> None:

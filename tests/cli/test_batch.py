@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -138,17 +139,74 @@ def test_contradictions_are_usage_errors(args: tuple[str, ...]) -> None:
     assert tree() == ["a.png", "b.png"]
 
 
-def test_a_batch_gives_the_same_bytes_as_one_by_one(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_a_batch_gives_the_same_bytes_as_one_by_one(
+    jobs: str, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import hflow
+    from hflow.codec.decode import decode
     from hflow.codec.encode import encode
 
     monkeypatch.setitem(vars(hflow), "encode", encode)
-    for name, size in {"a": (70, 50), "b": (33, 90)}.items():
+    monkeypatch.setitem(vars(hflow), "decode", decode)
+    for name, size in {"a": (70, 50), "b": (33, 90), "c": (20, 31)}.items():
         Image.fromarray(picture(*size)).save(f"{name}.png")
-    assert run("encode", "*.png", "-o", "out/", "--bpp", "2").exit_code == 0
-    for name in "ab":
+    assert run("encode", "*.png", "-o", "out/", "--bpp", "2", "--jobs", jobs).exit_code == 0
+    assert run("decode", "out", "--jobs", jobs).exit_code == 0
+    for name in "abc":
         assert run("encode", f"{name}.png", "--bpp", "2").exit_code == 0
         assert Path(f"{name}.hfc").read_bytes() == Path(f"out/{name}.hfc").read_bytes()
+        assert run("decode", f"{name}.hfc", "-o", f"{name}{name}.png").exit_code == 0
+        assert Path(f"{name}{name}.png").read_bytes() == Path(f"out/{name}.png").read_bytes()
+
+
+def test_files_done_at_once_are_reported_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    import hflow
+
+    encode, later = hflow.encode, threading.Event()
+
+    def waits_for_the_second(image: Image.Image, **options: object) -> bytes:
+        if image.getpixel((0, 0)) == (255, 0, 0):
+            assert later.wait(60)  # would never come if files were done one after another
+        later.set()
+        return encode(image)
+
+    monkeypatch.setitem(vars(hflow), "encode", waits_for_the_second)
+    paint("a.png")
+    paint("b.png", colour="blue")
+    Image.new("RGBA", (20, 10), (0, 255, 0, 0)).save("c.png")  # white, which is told
+    paint("d.png", colour="lime")
+    paint("e.png", colour="blue")
+    result = run("encode", *["a.png", "b.png", "c.png", "d.png", "nothing.png", "e.png"], "-j", "2")
+    assert result.exit_code == 6
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["a.png", "b.png", "c.png", "e.png"]
+    assert result.stderr.splitlines() == [
+        "hflow: c.png: transparent pixels were put on white",
+        "hflow: d.png: cannot be reached",
+        "hflow: nothing.png: No such file or directory",
+    ]
+    assert run("encode", "a.png", "--jobs", "0").exit_code == 2
+
+
+def test_a_killed_batch_is_finished_by_the_same_command(tiny_models: Path) -> None:
+    for k, name in enumerate(("a.png", "b.png")):
+        Image.fromarray(picture(40, 40, k)).save(name)
+    os.mkfifo("c.png")  # nobody writes to it: the batch waits here
+    command = [sys.executable, "-m", "hflow", "encode", "a.png", "b.png", "c.png", "-o", "out/", "--skip-existing"]
+    command += ["--bpp", "2", "--jobs", "2"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as killed:
+        assert killed.stdout
+        assert [killed.stdout.readline().split()[0] for _ in range(2)] == ["a.png", "b.png"]
+        killed.kill()
+    assert tree("out") == ["a.hfc", "b.hfc"]
+    before = Path("out/a.hfc").stat().st_mtime_ns
+    Path("c.png").unlink()
+    Image.fromarray(picture(40, 40, 2)).save("c.png")
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stderr) == (0, "hflow: 2 of 3 files skipped: their outputs exist\n")
+    assert done.stdout.startswith("c.png -> out/c.hfc") and done.stdout.count("\n") == 1
+    assert Path("out/a.hfc").stat().st_mtime_ns == before
 
 
 def test_on_a_terminal_a_bar_shows_the_pace() -> None:

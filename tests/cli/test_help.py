@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+import hflow
 from hflow.cli import COMMANDS, main
 from hflow.cli.man import write
 
@@ -55,9 +57,20 @@ def test_text_that_roff_would_take_for_its_own_is_escaped(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "args", [["--version"], ["models"], ["models", "--verify"], ["completion", "fish"], ["show", "-h"]]
+    "args",
+    [
+        ["--version"],
+        ["--help"],
+        ["encode", "-h"],
+        ["inspect", "a.hfc"],
+        ["models"],
+        ["models", "--verify"],
+        ["completion", "fish"],
+        ["show", "-h"],
+    ],
 )
-def test_light_commands_load_no_networks(args: list[str]) -> None:
+def test_light_commands_load_no_networks(args: list[str], here: Path, codec: list[str]) -> None:
+    Path("a.hfc").write_bytes(hflow.encode(Image.new("RGB", (20, 10))))
     code = f"""
 import atexit, sys
 from hflow.cli import main
@@ -68,3 +81,19 @@ main({args})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_coding_loads_nothing_beyond_torch_and_its_own(tiny_models: Path, tmp_path: Path) -> None:
+    """Torch's compiler, which some innocent calls load, would double the time to the first picture."""
+    code = """
+import sys, torch
+before = set(sys.modules)
+import hflow
+from PIL import Image
+hflow.decode(hflow.encode(Image.new("RGB", (40, 40)), 2.0))
+heavy = "torch", "sympy", "mpmath", "rich", "matplotlib"
+print({name for name in set(sys.modules) - before if name.split(".")[0] in heavy})
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
