@@ -26,7 +26,8 @@ from hflow.nets.bundle import Model, exact
 from hflow.nets.precision import mixed
 
 STEPS = (0, 5, 10, 15, 20, 30, 40, 60, 80, 110)  # gradient steps of each effort, 0 to 9
-PACE, SLOWER_FROM = 0.004, 20  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
+PACE, SLOWER_FROM = 0.0025, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
+SETTLE = 0.2  # of the running mean of the latent: values that waver around a threshold come to rest
 CLIP = 0.3  # of one value in one step
 LOOK = 5  # steps between candidates
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
@@ -144,6 +145,7 @@ def refine(
         z = model.nets.hyper(quantize(y))
     y, z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
     moving, size, weight, excesses = torch.zeros_like(y), 0.0, None, 0.0
+    settled = y.detach().clone()
     for step in range(steps):
         hard = y + (quantize(y) - y).detach()
         down = job.descend(y, gain, level)
@@ -161,9 +163,10 @@ def refine(
             moving = g / size if step == 0 else moving.lerp(g / size, 0.1)
             pace = PACE * min(1.0, SLOWER_FROM / (step + 1)) ** 0.5
             y -= (pace * moving).clamp(-CLIP, CLIP)
+            settled.lerp_(y, SETTLE)
             z -= (pace * up_z / (up_z.square().mean().sqrt() + TINY)).clamp(-CLIP, CLIP)
         if (step + 1) % LOOK == 0:
-            fitted = fit(model, geo, level, y, z, bits)
+            fitted = fit(model, geo, level, settled, z, bits)
             if fitted is not None and (c := job.cost(level, fitted[1])) < best_cost:
                 data = latents.write(model, geo, level, *fitted)
                 found_choice = replace(start, y=fitted[1], continuous=data)
