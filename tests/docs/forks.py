@@ -1,6 +1,6 @@
 """`hflow` without the seconds of its start: `python forks.py FOLDER` puts a command of that name into FOLDER.
 
-Each call is handed, with its arguments and open files, to a fork of this process, which has loaded torch and the bundle.
+Each call is handed, with its arguments and open files, to a fork of this process, which has torch and the bundle.
 """
 
 from __future__ import annotations
@@ -58,10 +58,6 @@ def run(args: list[str]) -> int:
 
 def warm() -> None:
     """Loads what most commands would load."""
-    import hflow.codec.decode
-    import hflow.codec.encode
-    import hflow.codec.truncate
-    import hflow.images
     from hflow import bundles
     from hflow.nets.bundle import load
 
