@@ -17,7 +17,7 @@ from PIL import Image
 import hflow
 from hflow import bundles, masks
 from hflow.bench.measure import read
-from hflow.codec import complexity, masking, pixels, tokens
+from hflow.codec import complexity, latents, masking, pixels, tokens
 from hflow.codec.geometry import TOKEN, Geometry
 from hflow.codec.spending import paint, spending
 from hflow.nets.bundle import Model, load
@@ -68,7 +68,7 @@ class Parts:
         self.model, self.rgb = model, rgb
         self.geo = Geometry(rgb.shape[1], rgb.shape[0])
         found = pixels.trunk(model, rgb)
-        _, self.y = pixels.latents(model, found, LEVEL)
+        self.z, self.y = pixels.latents(model, found, LEVEL)
         self.q, self.alone = (  # beside the continuous stream, and without it
             pixels.token_indices(model, found, y, level)[: self.geo.th, : self.geo.tw]
             for y, level in ((self.y, LEVEL), (None, None))
@@ -96,13 +96,17 @@ def heat(share: np.ndarray) -> np.ndarray:
 
 
 def token_grid(parts: Parts) -> Rows:
-    """The photo, and a colour for each of its tokens."""
-    random = np.random.default_rng(0)
-    colours = random.integers(40, 256, (parts.model.cfg.codewords, 3), dtype=np.uint8)
+    """The photo, and a colour for each of its tokens: like codewords have like colours."""
     save(parts.small(), "photo")
-    save(wide(colours[parts.q[..., 0]]), "tokens")
-    used = np.unique(parts.q[..., 0]).size
-    return [("tokens", f"{parts.geo.th} x {parts.geo.tw}, {used} codewords of the first sub-quantizer in use")]
+    book = parts.model.nets.pq.codebook[0].numpy()
+    axes = np.linalg.svd(book - book.mean(0), full_matrices=False)[2][:3]  # in which codewords differ most
+    place = (book @ axes.T).argsort(0).argsort(0) / (len(book) - 1)
+    colours = (40 + 215 * place).astype(np.uint8)
+    rows = []
+    for name, q in (("alone", parts.alone), ("beside the continuous stream", parts.q)):
+        save(wide(colours[q[..., 0]]), f"tokens-{name.split()[0]}")
+        rows.append((f"tokens {name}", f"{np.unique(q[..., 0]).size} of {len(book)} names in use"))
+    return [("grid of tokens", f"{parts.geo.th} x {parts.geo.tw}"), *rows]
 
 
 def schedules(parts: Parts) -> Rows:
@@ -120,7 +124,7 @@ def confidence(parts: Parts) -> Rows:
     model, geo, sent = parts.model, parts.geo, parts.sent("all")
     chunks, _ = tokens.write(model, geo, LEVEL, parts.y, 1, sent, parts.q)
     bits, _, right = tokens.read_map(model, geo, LEVEL, parts.y, 1, sent, tuple(chunks))
-    save(wide(heat(np.sqrt(2.0**-bits))), "confidence")
+    save(wide(heat((1 - bits / 8).clip(0, 1))), "confidence")
     stage = stage_grid(geo.th, geo.tw)
     rows = [(f"bits per token, stage {s}", f"{bits[stage == s].mean():.2f}") for s in range(1, masks.STAGES + 1)]
     return [*rows, ("tokens that the predictor had right before they came", f"{right.mean():.0%}")]
@@ -138,10 +142,11 @@ def streams(parts: Parts) -> Rows:
         rgb = pixels.synthesize(model, geo, level, y, q, sent, alpha)
         save(rgb[DETAIL[1] : DETAIL[3], DETAIL[0] : DETAIL[2]], f"streams-{name}")
     m = model.cfg.m_max
-    took = {}
-    for name, level, y, q in (("alone", None, None, parts.alone), ("beside the other", LEVEL, parts.y, parts.q)):
-        took[name] = sum(map(len, tokens.write(model, geo, level, y, m, sent, q)[0]))
-    return [(f"all tokens, M = {m}, {name}", f"{size:,} bytes") for name, size in took.items()]
+    rows = [("continuous stream", f"{len(latents.write(model, geo, LEVEL, parts.z, parts.y)):,} bytes")]
+    for name, level, y, q in (("alone", None, None, parts.alone), ("beside it", LEVEL, parts.y, parts.q)):
+        size = sum(map(len, tokens.write(model, geo, level, y, m, sent, q)[0]))
+        rows.append((f"all tokens, {m} to a place, {name}", f"{size:,} bytes"))
+    return rows
 
 
 def bits(parts: Parts) -> Rows:
