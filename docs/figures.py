@@ -171,7 +171,7 @@ Written by `python docs/figures.py kodak/`, where `kodak/` holds the Kodak photo
 coded whole; [how it works](../how.md) shows {PHOTO}, at rate level {LEVEL} where nothing else is said. Tokens are
 squares of {TOKEN} pixels.
 
-| | |
+| what | how much |
 |---|---|
 """
     (OUT / "README.md").write_text(text + "".join(f"| {name} | {value} |\n" for name, value in rows))

@@ -59,14 +59,9 @@ def section(ctx: click.Context) -> str:
     """A command's usage, help and options."""
     usage = " ".join([ctx.command_path, *ctx.command.collect_usage_pieces(ctx)])
     records = [p.get_help_record(ctx) for p in ctx.command.get_params(ctx) if isinstance(p, click.Option)]
-    rows = [f"| `{cell(term)}` | {cell(meaning)} |\n" for term, meaning in filter(None, records)]
-    parts = [
-        f"## {ctx.command_path}\n",
-        f"```text\n{usage}\n```\n",
-        *prose(ctx.command.help),
-        *prose(ctx.command.epilog),
-    ]
-    return "\n" + "\n".join([*parts, "| option | |\n|---|---|\n" + "".join(rows)])
+    rows = "".join(f"- `{term}`: {' '.join(text.split())}".rstrip(": ") + "\n" for term, text in filter(None, records))
+    about = [*prose(ctx.command.help), *prose(ctx.command.epilog)]
+    return "\n" + "\n".join([f"## {ctx.command_path}\n", f"```text\n{usage}\n```\n", *about, rows])
 
 
 def prose(help: str | None) -> Iterator[str]:
@@ -79,11 +74,6 @@ def prose(help: str | None) -> Iterator[str]:
             yield paragraph + "\n"
 
 
-def cell(text: str) -> str:
-    """Text as it may stand in a table."""
-    return text.replace("|", "\\|").replace("  ", " ")
-
-
 def api() -> str:
     """The page of what Python programs call."""
     head = """# Python reference
@@ -92,10 +82,10 @@ What `help()` says of what programs use; [Python](python.md) shows it at work. T
 `python docs/reference.py`.
 """
     functions = "".join(function(f) for f in FUNCTIONS)
-    about = code_spans(inspect.getdoc(hflow.pillow) or "")
+    about = re.sub(r"(^>>> .*\n)+\n", "", inspect.getdoc(hflow.pillow) or "", flags=re.MULTILINE)  # python.md shows it
     kinds = [e for _, e in inspect.getmembers(errors, inspect.isclass) if issubclass(e, errors.HflowError)]
     rows = "".join(f"| `{e.__name__}` | {e.exit_code} | {inspect.getdoc(e)} |\n" for e in sorted(kinds, key=exit_code))
-    table = f"| class of `hflow.errors` | exit code | |\n|---|---|---|\n{rows}"
+    table = f"| class of `hflow.errors` | exit code | meaning |\n|---|---|---|\n{rows}"
     return f"{head}{functions}\n## hflow.pillow\n\n{about}\n\n## Errors\n\n{table}"
 
 
@@ -120,11 +110,6 @@ def signature(f: Callable) -> str:
     if len(line) <= 88:
         return line
     return f"{f.__name__}(\n" + "".join(f"    {part},\n" for part in parts) + f") -> {found.return_annotation}"
-
-
-def code_spans(doc: str) -> str:
-    """A docstring with its examples as a block of code."""
-    return re.sub(r"((?:^>>> .*\n?)+)", lambda m: f"```pycon\n{m[1].rstrip()}\n```\n", doc, flags=re.MULTILINE)
 
 
 def exit_code(e: type[errors.HflowError]) -> int:
