@@ -55,6 +55,6 @@ def session(code: str) -> list[tuple[str, str]]:
 
 
 def shape(output: str) -> list[str]:
-    """Output without what changes with the bundle: numbers, spaces, empty lines and the names of bundles."""
+    """Output without what changes with the bundle: numbers and the spaces around them."""
     lines = (re.sub(r"\d[\d.,]*", "0", " ".join(line.split())) for line in output.splitlines())
     return [line for line in lines if line]
