@@ -23,9 +23,9 @@ from hflow.cli import main
 from hflow.cli.man import exit_codes
 
 HERE = Path(__file__).parent
+PUBLIC = sorted(hflow.__all__, key=lambda name: ("encode" not in name, name))
 FUNCTIONS: tuple[Callable, ...] = (
-    hflow.encode,
-    hflow.decode,
+    *filter(callable, (getattr(hflow, name) for name in PUBLIC)),
     hflow.images.load,
     hflow.text.to_text,
     hflow.text.from_text,

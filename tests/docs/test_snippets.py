@@ -77,4 +77,4 @@ def shell(code: str, at: str, env: dict[str, str]) -> str:
 
 @pytest.mark.parametrize(("page", "snippet"), NOT_RUN, ids=[f"{page}:{s.line}" for page, s in NOT_RUN])
 def test_what_is_not_run_says_why(page: str, snippet: Snippet) -> None:
-    pytest.skip(f"not run: {snippet.why_not}")
+    pytest.skip(f"{page}:{snippet.line} is not run: {snippet.why_not}")
