@@ -45,12 +45,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job: the picture's size, the bytes of its .hfc file, and what to say of it."""
+    """What came of a job: the picture's size, the bytes of its .hfc file, what to say of it, and of damage to it."""
 
     width: int
     height: int
     size: int
     text: str
+    salvaged: str | None = None
 
     @property
     def pixels(self) -> int:
@@ -122,6 +123,8 @@ def run(
                     "status": "done", "width": done.width, "height": done.height, "bytes": done.size, "bpp": done.bpp,
                     "seconds": round(seconds, 4),
                 }  # fmt: skip
+                if done.salvaged:
+                    about["salvaged"] = done.salvaged
                 pace = f"  {seconds:.2f} s  {done.pixels / seconds / 1e6:.2f} MP/s" if how.verbose else ""
                 _say(job, how, about, done.text + pace)
             except HflowError as error:

@@ -43,6 +43,7 @@ def decode(
     *,
     fidelity: float = 1.0,
     partial: bool = False,
+    salvage: bool = False,
     max_pixels: int = MAX_PIXELS,
     device: str = "auto",
     progress: Progress = None,
@@ -50,20 +51,29 @@ def decode(
     """Decodes a file's bytes, or its text (`hflow.text`), to an RGB image, with the file's metadata in its `info`.
 
     fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates. partial: takes
-    the beginning of a file as well, and predicts what is missing. max_pixels: a larger picture is refused before
-    anything is allocated. progress: called with the share done. Raises FormatError for bytes that are no intact `.hfc`
-    file, BundleError for a missing bundle.
+    the beginning of a file as well, and predicts what is missing. salvage: takes a damaged file or the beginning of one;
+    what was lost, and whether anything vouches for the rest, is a line in the image's `info["salvaged"]`, which an intact
+    file's has not. max_pixels: a larger picture is refused before anything is allocated. progress: called with the share
+    done. Raises FormatError for bytes that are no intact `.hfc` file, or do not make a picture, BundleError for a missing
+    bundle.
     """
     data = from_text(data.encode("ascii", "replace") if isinstance(data, str) else data)
-    file, missing = parse_cut(data) if partial else (parse(data), 0)
-    check(file, max_pixels)
-    model = for_file(file.bundle, file.fingerprint, pick_device(device))
-    f = _predicted(model, file) if missing else indices(model, file)
+    note = None
+    if salvage:
+        from hflow.codec.salvage import salvage as salvaged  # which decodes with what is below
+
+        s = salvaged(data, max_pixels=max_pixels, device=device)
+        model, file, f, note = s.model, s.file, s.found, s.note
+    else:
+        file, missing = parse_cut(data) if partial else (parse(data), 0)
+        check(file, max_pixels)
+        model = for_file(file.bundle, file.fingerprint, pick_device(device))
+        f = _predicted(model, file) if missing else indices(model, file)
     if progress:
         progress(0.5)
     rgb = pixels.synthesize(model, f.geometry, f.level, f.y, f.tokens, f.sent, fidelity, progress)
     image = Image.fromarray(rgb)
-    image.info.update(unpacked(read_metadata(file)))
+    image.info.update(unpacked(read_metadata(file)), **({"salvaged": note} if note else {}))
     return image
 
 

@@ -150,7 +150,7 @@ def _load(path: Path, device: str, ops: Any) -> Model:
         hidden, wide = latent_size(split(arrays, "int.latent"))
         check_integers(split(arrays, "int.latent"), lambda: LatentTwin(cfg, hidden, wide))
         check_integers(split(arrays, "int.predictor"), lambda: PredictorTwin(cfg, size))
-        nets = FloatNets(cfg)
+        nets = FloatNets(cfg).float()  # whatever the caller's default dtype is
         nets.load_state_dict({"pq.counts": nets.pq.counts, **restore(split(arrays, "float"))})
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: damaged bundle ({str(error).splitlines()[0]})") from error
