@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from hflow.codec.decode import MAX_PIXELS, Indices, check, decoded, indices
+from hflow.codec.decode import AHEAD, MAX_PIXELS, Indices, check, indices, predicted
 from hflow.container import Container, Kind, Section, parse, parse_unchecked
 from hflow.container.model import STANDARD
 from hflow.container.repair import repairs
@@ -19,7 +19,6 @@ from hflow.errors import HflowError
 from hflow.nets.bundle import Model, for_file, pick_device
 
 TRIES = 32  # repairs to decode at most: they cost time, and by chance a wrong one in 65536 has the right indices
-AHEAD = 8  # bytes that a decoder reads before it needs them: with so many zeros behind it, a whole message is known
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def salvage(data: bytes, *, max_pixels: int = MAX_PIXELS, device: str = "auto") 
             return Salvaged(model, file, indices(model, file), True, note)
     file, missing = parse_unchecked(data)
     model, (left, note) = model_of(file), _left(file, missing)
-    return Salvaged(model, left, decoded(model, left), False, note)
+    return Salvaged(model, left, predicted(model, left), False, note)
 
 
 def _readings(data: bytes) -> Iterator[tuple[Container, str | None]]:
@@ -72,7 +71,7 @@ def _readings(data: bytes) -> Iterator[tuple[Container, str | None]]:
 
 def _left(file: Container, missing: int) -> tuple[Container, str]:
     """What is used of a file that cannot be verified, and what to say of it."""
-    file = replace(_bare(file), cut=True)
+    file = _bare(file)
     if missing:
         return file, f"cut off, at least {missing} bytes are lost: the rest is predicted, and nothing vouches for it"
     dropped = file.continuous is not None and any(file.index_chunks)
@@ -81,8 +80,9 @@ def _left(file: Container, missing: int) -> tuple[Container, str]:
         return b"" if not s.data or (dropped and s.kind == Kind.INDEX) else s.data + bytes(AHEAD)
 
     file = replace(file, sections=tuple(replace(s, data=usable(s)) for s in file.sections))
-    lost = "the tokens are dropped, nothing vouches for the continuous stream" if dropped else "nothing vouches for the picture"
-    return file, f"damaged: {lost}"
+    if dropped:
+        return file, "damaged: the tokens are dropped, nothing vouches for the continuous stream"
+    return file, "damaged: nothing vouches for the picture"
 
 
 def _bare(file: Container) -> Container:

@@ -10,6 +10,7 @@ takes more than 5 s of the processor is a find; -timeout is for what hangs witho
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,17 +18,19 @@ from pathlib import Path
 import atheris
 from atheris.import_hook import HookManager
 
+VECTORS = Path(__file__).resolve().parents[2] / "formats" / "vectors"
+os.environ["HFLOW_MODELS"] = str(VECTORS)
+SECONDS = 5
+
 with atheris.instrument_imports(include=["hflow"]):
     import hflow.container
     import hflow.text  # noqa: F401
 
 # Arrays only behind here: atheris 3.0 never frees what an instrumented comparison returns, so none is instrumented.
 with HookManager({"hflow"}, set(), False, trace_dataflow=False):
-    from fuzz_target import VECTORS, one
+    from fuzz_target import one
 
 import torch  # noqa: E402  (not instrumented)
-
-SECONDS = 5
 
 
 def timed(data: bytes) -> None:

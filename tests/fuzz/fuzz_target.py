@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
-VECTORS = Path(__file__).resolve().parents[2] / "formats" / "vectors"
-os.environ["HFLOW_MODELS"] = str(VECTORS)
-
-from hflow.codec.decode import decode  # noqa: E402
-from hflow.codec.salvage import salvage  # noqa: E402
-from hflow.codec.spending import spending  # noqa: E402
-from hflow.container import parse, parse_cut  # noqa: E402
-from hflow.container.crc import crc16  # noqa: E402
-from hflow.errors import HflowError  # noqa: E402
-from hflow.text import from_text, to_text  # noqa: E402
+from hflow.codec.decode import decode
+from hflow.codec.salvage import salvage
+from hflow.codec.spending import spending
+from hflow.container import parse, parse_cut
+from hflow.container.crc import crc16
+from hflow.errors import HflowError
+from hflow.text import from_text, to_text
 
 MAX_PIXELS = 96 * 96  # so that time goes into many files, not into large pictures
 
