@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,10 @@ import hflow
 from hflow import errors
 from hflow.container import parse
 from hflow.errors import HflowError
+
+if TYPE_CHECKING:
+    from hflow.codec.decode import Indices
+    from hflow.nets.bundle import Model
 
 GRID = 4  # parts a side
 TOLERANCE = 1.0  # steps of 255
@@ -97,13 +101,17 @@ def decoded(entry: dict[str, Any], data: bytes, device: str) -> Result:
 
 
 def indices_sha256(data: bytes, device: str) -> str:
-    """The SHA-256 of a file's indices; formats/decoding.md, section 6, says of which bytes."""
+    """The SHA-256 of a file's indices."""
     from hflow.codec.decode import indices
     from hflow.nets.bundle import for_file, pick_device
 
     file = parse(data)
     model = for_file(file.bundle, file.fingerprint, pick_device(device))
-    found = indices(model, file)
+    return sha256_of(model, indices(model, file))
+
+
+def sha256_of(model: Model, found: Indices) -> str:
+    """The SHA-256 of indices; formats/decoding.md, section 6, says of which bytes."""
     y = b"" if found.y is None else found.y.astype("<i2").tobytes()
     tokens = b"" if found.tokens is None else found.tokens.astype("u1").tobytes()
     return hashlib.sha256(model.digest + y + tokens).hexdigest()

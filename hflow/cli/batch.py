@@ -44,12 +44,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job: the picture's size, the bytes of its .hfc file, and what to say of it."""
+    """What came of a job: the picture's size, the bytes of its .hfc file, what to say of it, and of damage to it."""
 
     width: int
     height: int
     size: int
     text: str
+    salvaged: str | None = None
 
     @property
     def pixels(self) -> int:
@@ -186,6 +187,9 @@ def _tell(outcome: _Outcome, how: Options, bar: Bar) -> int:
         "status": "done", "width": done.width, "height": done.height, "bytes": done.size, "bpp": done.bpp,
         "seconds": round(outcome.seconds, 4),
     }  # fmt: skip
+    if done.salvaged:  # said even with --quiet: damage is an error, and the exit code does not tell
+        say(f"{job.name}: {done.salvaged}")
+        about["salvaged"] = done.salvaged
     pace = f"  {outcome.seconds:.2f} s  {done.pixels / outcome.seconds / 1e6:.2f} MP/s" if how.verbose else ""
     _say(job, how, about, done.text + pace)
     return 0

@@ -25,6 +25,7 @@ from hflow.text import from_text
     help="0 looks best, 1 is closest to the original.",
 )
 @click.option("--partial", is_flag=True, help="Take the beginning of a file too, and predict the rest.")
+@click.option("--salvage", is_flag=True, help="Take a damaged file too, and tell what was lost.")
 @click.option(
     "--max-pixels", type=click.IntRange(min=1), default=2**28, show_default=True, help="Refuse larger pictures."
 )
@@ -35,6 +36,7 @@ def command(
     kind: str | None,
     fidelity: float,
     partial: bool,
+    salvage: bool,
     max_pixels: int,
     device: str,
     how: batch.Options,
@@ -49,16 +51,20 @@ def command(
 
         writes = pictures.kind_of(job.target if job.target and not kind else f"stdout{suffix}")
         data = from_text(batch.read(job.source))
-        about, missing = parse_cut(data) if partial else (parse(data), 0)
+        pixels, missing = 0, 0  # a damaged file's are not known yet
+        if not salvage:
+            about, missing = parse_cut(data) if partial else (parse(data), 0)
+            pixels = about.width * about.height
         if missing:
             watch.note(f"the first {len(data):,} of at least {len(data) + missing:,} bytes; the rest is predicted")
-        progress = watch(about.width * about.height)
         image = hflow.decode(
-            data, fidelity=fidelity, partial=partial, max_pixels=max_pixels, device=device, progress=progress
-        )
+            data, fidelity=fidelity, partial=partial, salvage=salvage, max_pixels=max_pixels, device=device,
+            progress=watch(pixels),
+        )  # fmt: skip
+        note = image.info.get("salvaged")
         for lost in to_save(image, writes)[1]:
             watch.note(f"{writes} files cannot carry the {lost} data")
         batch.write(job, pictures.pack(image, writes, job.target or "stdout"), how.force)
-        return batch.Result(image.width, image.height, len(data), f"{image.width} x {image.height}")
+        return batch.Result(image.width, image.height, len(data), f"{image.width} x {image.height}", note)
 
     batch.run(files, how, suffix, {".hfc"}, {"fidelity": f"{fidelity:g}"}, decode)

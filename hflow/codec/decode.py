@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from hflow.codec.geometry import LEVELS, Geometry
 from hflow.codec.pixels import Progress
 from hflow.container import Container, MaskSchedule, Profile, parse, parse_cut
 from hflow.container.metadata import read as read_metadata
+from hflow.container.model import STANDARD
 from hflow.errors import FormatError
 from hflow.metadata import unpacked
 from hflow.nets.bundle import Model, for_file, pick_device
@@ -21,6 +22,7 @@ from hflow.nets.grids import sent_grid
 from hflow.text import from_text
 
 MAX_PIXELS = 2**28
+AHEAD = 8  # bytes that a decoder reads before it needs them: with so many zeros behind it, a whole message is known
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def decode(
     *,
     fidelity: float = 1.0,
     partial: bool = False,
+    salvage: bool = False,
     max_pixels: int = MAX_PIXELS,
     device: str = "auto",
     progress: Progress = None,
@@ -50,20 +53,29 @@ def decode(
     """Decodes a file's bytes, or its text (`hflow.text`), to an RGB image, with the file's metadata in its `info`.
 
     fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates. partial: takes
-    the beginning of a file as well, and predicts what is missing. max_pixels: a larger picture is refused before
-    anything is allocated. progress: called with the share done. Raises FormatError for bytes that are no intact `.hfc`
-    file, BundleError for a missing bundle.
+    the beginning of a file as well, and predicts what is missing. salvage: takes a damaged file or the beginning of
+    one; what was lost, and whether anything vouches for the rest, is a line in `info["salvaged"]`, which is not there
+    if the file is intact. max_pixels: a larger picture is refused before anything is allocated. progress: called with
+    the share done. Raises FormatError for bytes that are no intact `.hfc` file, or with salvage make no picture,
+    BundleError for a missing bundle.
     """
     data = from_text(data.encode("ascii", "replace") if isinstance(data, str) else data)
-    file, missing = parse_cut(data) if partial else (parse(data), 0)
-    check(file, max_pixels)
-    model = for_file(file.bundle, file.fingerprint, pick_device(device))
-    f = _predicted(model, file) if missing else indices(model, file)
+    note = None
+    if salvage:
+        from hflow.codec.salvage import salvage as salvaged  # which decodes with what is below
+
+        s = salvaged(data, max_pixels=max_pixels, device=device)
+        model, file, f, note = s.model, s.file, s.found, s.note
+    else:
+        file, missing = parse_cut(data) if partial else (parse(data), 0)
+        check(file, max_pixels)
+        model = for_file(file.bundle, file.fingerprint, pick_device(device))
+        f = predicted(model, file) if missing else indices(model, file)
     if progress:
         progress(0.5)
     rgb = pixels.synthesize(model, f.geometry, f.level, f.y, f.tokens, f.sent, fidelity, progress)
     image = Image.fromarray(rgb)
-    image.info.update(unpacked(read_metadata(file)))
+    image.info.update(unpacked(read_metadata(file)), **({"salvaged": note} if note else {}))
     return image
 
 
@@ -87,7 +99,7 @@ def indices(model: Model, file: Container) -> Indices:
 
 def decoded(model: Model, file: Container) -> Indices:
     """The same, unchecked."""
-    return _predicted(model, file) if file.cut else _read(model, file)
+    return predicted(model, file) if file.cut else _read(model, file)
 
 
 def _read(model: Model, file: Container) -> Indices:
@@ -102,8 +114,13 @@ def _read(model: Model, file: Container) -> Indices:
     return Indices(geo, level, y, tokens.read(model, geo, level, y, m, sent, file.index_chunks), sent)
 
 
-def _predicted(model: Model, file: Container) -> Indices:
-    """Indices of streams whose end may be missing: what they lack is predicted."""
+def predicted(model: Model, file: Container) -> Indices:
+    """Indices of streams whose end may be missing: what they lack is predicted.
+
+    In the beginning of a file all sections but the last that is there are whole; of a file that was cut, none is known
+    to be.
+    """
+    file = file if file.cut else _whole_but_last(file)
     geo, level, m = _settings(model, file)
     y: Any = None
     if level is not None:
@@ -114,6 +131,15 @@ def _predicted(model: Model, file: Container) -> Indices:
     if level is None:
         raise FormatError("too short: no token of the picture is there")
     return Indices(geo, level, y, None, None)
+
+
+def _whole_but_last(file: Container) -> Container:
+    """With zeros behind every stream that another follows: all of it is known then."""
+    there = [n for n, s in enumerate(file.sections) if s.kind in STANDARD and s.data]
+    sections = list(file.sections)
+    for n in there[:-1]:
+        sections[n] = replace(sections[n], data=sections[n].data + bytes(AHEAD))
+    return replace(file, sections=tuple(sections))
 
 
 def _settings(model: Model, file: Container) -> tuple[Geometry, int | None, int]:

@@ -80,7 +80,7 @@ def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def rate_tensor(model: Model, level: int | None) -> Tensor:
-    return torch.tensor([(level or 0) / (LEVELS - 1)], device=model.device)
+    return torch.tensor([(level or 0) / (LEVELS - 1)], dtype=torch.float32, device=model.device)
 
 
 @torch.inference_mode()
@@ -106,7 +106,7 @@ def synthesize(
     """
     cfg, nets, dev = model.cfg, model.nets, model.device
     m = 0 if tokens is None else tokens.shape[-1]
-    planes = torch.zeros(1, cfg.m_max * cfg.dims + 2, 2 * geo.h, 2 * geo.w, device=dev)
+    planes = torch.zeros(1, cfg.m_max * cfg.dims + 2, 2 * geo.h, 2 * geo.w, dtype=torch.float32, device=dev)
     if tokens is not None and sent is not None:
         edge = ((0, 2 * geo.h - geo.th), (0, 2 * geo.w - geo.tw))
         grid = np.pad(tokens, (*edge, (0, cfg.m_max - m)), mode="edge").astype(np.int64)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+
+import numpy as np
 
 from hflow.codec import latents
 from hflow.codec.checksum import index_checksum
@@ -10,8 +13,8 @@ from hflow.codec.decode import check, decoded
 from hflow.codec.geometry import Geometry
 from hflow.container import Container, Kind, MaskSchedule, parse, serialize
 from hflow.container.model import STANDARD
-from hflow.errors import TargetError
-from hflow.nets.bundle import for_file, pick_device
+from hflow.errors import FormatError, TargetError
+from hflow.nets.bundle import Model, for_file, pick_device
 
 
 def truncate(data: bytes, size: int, *, device: str = "auto") -> bytes:
@@ -26,6 +29,7 @@ def truncate(data: bytes, size: int, *, device: str = "auto") -> bytes:
         return data
     model = for_file(file.bundle, file.fingerprint, pick_device(device))
     level = file.settings.rate - 1
+    file = _known(model, file)
     stream = file.continuous
     least = 1 if stream is None else latents.least(model, Geometry(file.width, file.height), level, stream)
     smallest = len(serialize(_keep(file, least)))
@@ -36,6 +40,27 @@ def truncate(data: bytes, size: int, *, device: str = "auto") -> bytes:
         room -= 1
     found = decoded(model, short)
     return serialize(replace(short, index_checksum=index_checksum(model.digest, found.y, found.tokens)))
+
+
+def _known(model: Model, file: Container) -> Container:
+    """With a byte or two of zeros behind a continuous stream whose last values would otherwise not be known.
+
+    They are not missed in a picture, but tokens can only be decoded with the latent that they were coded with.
+    """
+    if file.cut or not any(file.index_chunks) or file.continuous is None:
+        return file
+    geo, level, stream = Geometry(file.width, file.height), file.settings.rate - 1, file.continuous
+    y = latents.read(model, geo, level, stream)
+
+    def said(stream: bytes) -> bool:
+        with suppress(FormatError):  # not even z is
+            return np.array_equal(latents.read_cut(model, geo, level, stream), y)
+        return False
+
+    while not said(stream):
+        stream += b"\0"
+    sections = (replace(s, data=stream) if s.kind == Kind.CONTINUOUS else s for s in file.sections)
+    return replace(file, sections=tuple(sections))
 
 
 def _keep(file: Container, room: int) -> Container:

@@ -1,7 +1,7 @@
 """`.hfc` bytes <-> a typed object. Needs neither torch nor weights; formats/container.md is the specification."""
 
 from hflow.container.model import Container, Kind, MaskSchedule, Profile, Section, Settings
-from hflow.container.parse import parse, parse_cut, sniff
+from hflow.container.parse import parse, parse_cut, parse_unchecked, sniff
 from hflow.container.write import overhead, serialize
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "overhead",
     "parse",
     "parse_cut",
+    "parse_unchecked",
     "serialize",
     "sniff",
 ]

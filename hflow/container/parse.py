@@ -67,11 +67,19 @@ def parse_cut(data: bytes) -> tuple[Container, int]:
     try:
         return parse(data), 0
     except Truncated:
-        reader = CutReader(bytes(data))
+        container, missing = parse_unchecked(data)
+    return container, max(1, missing)
+
+
+def parse_unchecked(data: bytes) -> tuple[Container, int]:
+    """What a damaged file says, whatever its checksum is, and how many bytes its sections lack.
+
+    Bytes after them are passed over. FormatError for what has no structure at all.
+    """
+    reader = CutReader(bytes(data))
     if len(data) < HEADER_SIZE:
         raise FormatError(f"too short: {len(data)} bytes, the header alone is {HEADER_SIZE}")
-    container = _read_rest(reader, _read_start(reader))
-    return container, max(1, reader.missing)
+    return _read_rest(reader, _read_start(reader)), reader.missing
 
 
 def _read_start(reader: Reader) -> int:

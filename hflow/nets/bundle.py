@@ -170,7 +170,7 @@ def _load(path: Path, device: str, ops: Any) -> Model:
         check_integers(split(arrays, "int.predictor"), lambda: PredictorTwin(cfg, size))
         with Unfilled():
             nets = FloatNets(cfg)
-        counts = torch.zeros(nets.pq.counts.shape)  # of training only
+        counts = torch.zeros(nets.pq.counts.shape, dtype=torch.float32)  # of training only
         nets.load_state_dict({"pq.counts": counts, **restore(split(arrays, "float"))}, assign=True)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: damaged bundle ({str(error).splitlines()[0]})") from error

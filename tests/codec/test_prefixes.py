@@ -11,14 +11,15 @@ from tiny_bundle import picture
 
 import hflow
 from hflow.codec import pixels
-from hflow.codec.decode import decoded, indices
+from hflow.codec.decode import indices, predicted
 from hflow.codec.encode import pack
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder
 from hflow.codec.truncate import truncate
 from hflow.container import parse, parse_cut
 from hflow.errors import FormatError, TargetError
-from hflow.nets.bundle import Model
+from hflow.nets.bundle import Model, load
+from hflow.selftest import folder, searched
 
 WIDTH, HEIGHT = 150, 90
 
@@ -50,7 +51,7 @@ def test_every_prefix_is_a_picture_or_too_short(tiny: Model, data: bytes) -> Non
     for n in range(len(data) + 1):
         try:
             file, missing = parse_cut(data[:n])
-            found = decoded(tiny, replace(file, cut=True))
+            found = predicted(tiny, file)
         except FormatError as error:
             assert least is None and "\n" not in str(error)
         else:
@@ -65,7 +66,7 @@ def test_what_a_prefix_holds_is_what_the_file_holds(tiny: Model, data: bytes) ->
     whole, counts = indices(tiny, parse(data)), []
     start = len(data) - 2 - len(parse(data).index_chunks[0])
     for n in range(start + 1, len(data) - 2, 5):
-        found = decoded(tiny, replace(parse_cut(data[:n])[0], cut=True))
+        found = predicted(tiny, parse_cut(data[:n])[0])
         assert (found.y == whole.y).all()
         assert found.sent is not None and found.tokens is not None and whole.tokens is not None
         assert (found.tokens[found.sent] == whole.tokens[found.sent]).all()
@@ -111,5 +112,19 @@ def test_a_truncated_file_is_a_prefix(data: bytes) -> None:
     assert whole.continuous.startswith(cut.continuous)
     assert cut.settings.m == 0 and not cut.index_chunks
     longer = parse(truncate(data, len(data) - 8))
-    assert longer.continuous == whole.continuous
+    assert longer.continuous is not None and longer.continuous.rstrip(b"\0") == whole.continuous
     assert whole.index_chunks[0].startswith(longer.index_chunks[0])
+
+
+@pytest.mark.parametrize("name", ["17x15", "48x80"])
+def test_tokens_left_are_decoded_with_the_whole_continuous_stream(name: str) -> None:
+    """In files whose continuous stream does not say its last symbols unless it is known to be whole."""
+    data, model = (folder() / "decoded" / f"{name}.hfc").read_bytes(), load(folder() / "bundle")
+    whole = indices(model, parse(data))
+    with searched(folder()):
+        short = parse(truncate(data, len(data) - 1)), parse_cut(data[:-1])[0]
+    assert short[0].cut
+    for found in (predicted(model, file) for file in short):
+        assert np.array_equal(found.y, whole.y)
+        assert found.sent is not None and found.tokens is not None and whole.tokens is not None
+        assert (found.tokens[found.sent] == whole.tokens[found.sent]).all()

@@ -1,59 +1,43 @@
-"""Coverage-guided fuzzing of all that takes bytes: parsing, decoding, prefixes, text. Any error but ours is a find.
+"""Fuzzes all that takes bytes, with coverage as its guide: parsing, decoding, prefixes, salvage, text.
 
     pip install atheris
-    python tests/fuzz/decode.py -max_total_time=600 -timeout=5 -rss_limit_mb=1024 -max_len=700 \\
+    python tests/fuzz/decode.py -max_total_time=600 -timeout=60 -rss_limit_mb=1024 -max_len=700 \\
         build/corpus formats/vectors/decoded formats/vectors/refused
 
-The first folder takes what is new; the conformance files are the seeds, and their small bundle decodes.
+The first folder takes what is new; the conformance files are the seeds, and their small bundle decodes. A run that
+takes more than 5 s of the processor is a find; -timeout is for what hangs without working.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+import time
 from pathlib import Path
 
 import atheris
+from atheris.import_hook import HookManager
 
-ROOT = Path(__file__).resolve().parents[2]
-os.environ["HFLOW_MODELS"] = str(ROOT / "formats" / "vectors")
+VECTORS = Path(__file__).resolve().parents[2] / "formats" / "vectors"
+os.environ["HFLOW_MODELS"] = str(VECTORS)
+SECONDS = 5
 
 with atheris.instrument_imports(include=["hflow"]):
-    from hflow.codec.decode import decode
-    from hflow.codec.spending import spending
-    from hflow.container import parse, parse_cut
-    from hflow.container.crc import crc16
-    from hflow.errors import HflowError
-    from hflow.text import from_text, to_text
+    import hflow.container
+    import hflow.text  # noqa: F401
+
+# Arrays only behind here: atheris 3.0 never frees what an instrumented comparison returns, so none is instrumented.
+with HookManager({"hflow"}, set(), False, trace_dataflow=False):
+    from fuzz_target import one
 
 import torch  # noqa: E402  (not instrumented)
 
-MAX_PIXELS = 96 * 96  # so that time goes into many files, not into large pictures
 
-
-def sealed(data: bytes) -> bytes:
-    """With a right checksum: mutations would hardly ever get past it."""
-    return data[:-2] + crc16(data[:-2]).to_bytes(2, "little")
-
-
-def one(data: bytes) -> None:
-    """Everything that a program may do with bytes from anyone."""
-    with suppress(HflowError):
-        parse(data)
-    with suppress(HflowError):
-        from_text(data)
-    for file in (data, sealed(data)):
-        with suppress(HflowError):
-            image = decode(file, max_pixels=MAX_PIXELS, device="cpu")
-            again = decode(to_text(file), max_pixels=MAX_PIXELS, device="cpu")
-            assert image.tobytes() == again.tobytes()
-            spending(file, device="cpu")
-    with suppress(HflowError):
-        about, missing = parse_cut(data)
-        assert missing >= 0
-        image = decode(data, partial=True, max_pixels=MAX_PIXELS, device="cpu")
-        assert image.size == (about.width, about.height)
+def timed(data: bytes) -> None:
+    """The clock of the processor does not mind who else uses the machine."""
+    start = time.process_time()
+    one(data)
+    assert time.process_time() - start < SECONDS, "slow"
 
 
 if __name__ == "__main__":
@@ -61,5 +45,6 @@ if __name__ == "__main__":
     for folder in sys.argv[1:]:
         if folder.startswith("build"):
             Path(folder).mkdir(parents=True, exist_ok=True)
-    atheris.Setup(sys.argv, one)
+    one((VECTORS / "decoded" / "1x1.hfc").read_bytes())  # loading the bundle is not to count as a hang
+    atheris.Setup(sys.argv, timed)
     atheris.Fuzz()
