@@ -68,9 +68,13 @@ class Watch:
         self.job, self.bar = job, bar
         self.notes: list[str] = []
 
-    def __call__(self, pixels: int) -> Callable[[float], None] | None:
-        """A picture of this size begins: what to tell the share done, if anyone looks."""
-        return self.bar.watch(self.job.name, pixels)
+    def __call__(self, pixels: int, slow: bool = False) -> Callable[[float], None] | None:
+        """A picture of this size begins: what to tell the share done, if anyone looks. slow: it takes a while."""
+        return self.bar.watch(self.job.name, pixels, slow)
+
+    def say(self, text: str) -> None:
+        """How it goes, for the bar."""
+        self.bar.say(self.job.name, text)
 
     def note(self, text: str) -> None:
         """Something to know about the file, said on stderr when its turn comes."""

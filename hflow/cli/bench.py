@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hflow.cli import batch, options
+from hflow.cli import effort as effort_options
 from hflow.errors import HflowError, InputError
 
 FOLDER = click.argument("folder", type=options.FILES)
@@ -22,6 +23,10 @@ class Targets(click.ParamType):
 
     name = "bpp,bpp,..."
 
+    def __init__(self, zero: bool = False) -> None:
+        """zero: whether 0 is one."""
+        self.zero = zero
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
         if isinstance(value, list):
             return value
@@ -29,7 +34,7 @@ class Targets(click.ParamType):
             found = sorted(float(v) for v in value.split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers separated by commas.", param, ctx)
-        if not all(0 < v < 1e6 for v in found):
+        if not all(0 < v < 1e6 or (self.zero and v == 0) for v in found):
             self.fail("every target must be a number above 0.", param, ctx)
         return found
 
@@ -251,6 +256,34 @@ def masking(folder: Path, metrics: Path | None, bpp: list[float], limit: int | N
     paths = pictures(folder)[:limit]
     with Console(stderr=True).status("") as status:
         text = bench.markdown(bench.run(paths, bpp, Metrics(metrics), status.update), len(paths))
+    click.echo(text)
+    if output:
+        write(output, text)
+
+
+@command.command("effort")
+@FOLDER
+@METRICS
+@click.option("--bpp", type=Targets(), default="0.015,0.03,0.06", show_default=True, help="Targets.")
+@click.option("--efforts", type=Targets(zero=True), default="0,7,9", show_default=True, help="Efforts to look at.")
+@effort_options.tune
+@click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
+@click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
+def effort(
+    folder: Path, metrics: Path | None, bpp: list[float], efforts: list[float], tune: str, limit: int | None,
+    output: Path | None,
+) -> None:  # fmt: skip
+    """What effort buys at equal size, on the images of FOLDER."""
+    from rich.console import Console
+
+    from hflow.bench import effort as bench
+    from hflow.bench.measure import Metrics, pictures, read
+
+    paths = pictures(folder)[:limit]
+    area = sum(read(p)[..., 0].size for p in paths) / len(paths) / 1e6
+    with Console(stderr=True).status("") as status:
+        found = bench.run(paths, bpp, [int(e) for e in efforts], tune, Metrics(metrics), status.update)
+    text = bench.markdown(found, len(paths), area, tune)
     click.echo(text)
     if output:
         write(output, text)

@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from hflow.cli import batch, options
+from hflow.cli import effort as efforts
+from hflow.cli.effort import Patience
 from hflow.cli.roi import RoiType, load_roi
 from hflow.container.metadata import TYPES
 from hflow.masks import LABELS
@@ -47,11 +49,15 @@ class MetadataType(click.ParamType):
     "--text", type=click.Choice(KINDS), is_flag=False, flag_value="base85", help="Write text. [default kind: base85]"
 )
 @click.option("--metadata", type=MetadataType(), default="none", help="Keep these: exif,xmp,icc. They count.")
+@efforts.effort
+@efforts.tune
+@efforts.time_limit
 @options.device
 @batch.many
 def command(
     inputs: tuple[str, ...], bpp: float | None, size: int | None, quality: float | None, roi: Any, masking: str,
-    text: str | None, metadata: tuple[str, ...], device: str, how: batch.Options,
+    text: str | None, metadata: tuple[str, ...], effort: int, tune: str, time_limit: float | None, device: str,
+    how: batch.Options,
 ) -> None:  # fmt: skip
     """Compress images into .hfc files: files, folders, patterns, or - for stdin.
 
@@ -59,23 +65,32 @@ def command(
     """
     target = target_of(bpp, size, quality, text)
     marked = load_roi(roi)
+    patience = Patience(effort > 0)
 
     def encode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
         from hflow.images import load
 
+        patience.begin()
         image, warnings = load(batch.read(job.source), job.name, metadata)
         for warning in warnings:
             watch.note(warning)
         extras: dict[str, Any] = {"roi": marked, "masking": masking, "metadata": metadata}
-        progress = watch(image.width * image.height)
-        data = hflow.encode(image, **target, **extras, device=device, progress=progress)
+        extras |= {"effort": effort, "tune": tune, "time_limit": time_limit}
+        progress = watch(image.width * image.height, slow=effort > 0)
+
+        def refining(share: float, now: float, start: float) -> bool:
+            watch.say(f"cost {now:.4f}, {start:.4f} at the start")
+            return not patience.over
+
+        data = hflow.encode(image, **target, **extras, device=device, progress=progress, refining=refining)
         batch.write(job, f"{to_text(data, text)}\n".encode() if text else data, how.force)
         rate = 8 * len(data) / (image.width * image.height)
         return batch.Result(image.width, image.height, len(data), f"{len(data):,} bytes  {rate:.5f} bpp")
 
     suffix = ".txt" if text else ".hfc"
-    batch.run(inputs, how, suffix, SUFFIXES, {k: f"{v:g}" for k, v in target.items()}, encode)
+    with patience:
+        batch.run(inputs, how, suffix, SUFFIXES, {k: f"{v:g}" for k, v in target.items()}, encode)
 
 
 def target_of(bpp: float | None, size: int | None, quality: float | None, text: str | None) -> dict[str, Any]:

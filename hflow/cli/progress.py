@@ -40,10 +40,13 @@ class Bar:
             if self.progress:
                 self.progress.stop()
 
-    def watch(self, name: str, pixels: int) -> Callable[[float], None] | None:
-        """What to call with the fraction done of a file that begins; None where no bar is shown."""
+    def watch(self, name: str, pixels: int, slow: bool = False) -> Callable[[float], None] | None:
+        """What to call with the fraction done of a file that begins; None where no bar is shown.
+
+        slow: there is something to wait for, however small the picture.
+        """
         with self.lock:
-            if not self.allowed or (self.files == 1 and pixels < LARGE):
+            if not self.allowed or (self.files == 1 and pixels < LARGE and not slow):
                 return None
             self.progress = self.progress or _new(self.files)
             self.show(name, 0.0)
@@ -53,8 +56,14 @@ class Bar:
     def show(self, name: str, fraction: float) -> None:
         """Move the bar: this file has come so far."""
         with self.lock:
+            begins = name not in self.running
             self.running[name] = fraction
-            self._update(description=name)
+            self._update(**({"description": name} if begins else {}))
+
+    def say(self, name: str, text: str) -> None:
+        """Something about a file that is under way."""
+        with self.lock:
+            self._update(description=f"{name}  {text}")
 
     def count(self, name: str, pixels: int, bpp: float) -> None:
         """A file is done: its pixels and bits per pixel."""

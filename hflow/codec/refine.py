@@ -29,12 +29,12 @@ STEPS = (0, 5, 10, 15, 20, 30, 40, 60, 80, 110)  # gradient steps of each effort
 PACE, SLOWER_FROM = 0.0025, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.2  # of the running mean of the latent: values that waver around a threshold come to rest
 CLIP = 0.3  # of one value in one step
-LOOK = 5  # steps between candidates
+LOOK = 10  # steps between candidates
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
-OFFSETS = 0.2, 0.6  # of the rounding, in which a candidate is made to fit
+OFFSETS, HALVINGS = (0.2, 0.6), 6  # of the rounding, in which a candidate is made to fit
 
 Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at the start; whether to go on
 
@@ -122,74 +122,99 @@ def integers(x: Tensor) -> np.ndarray:
     return x.detach()[0].permute(1, 2, 0).cpu().numpy().astype(np.int64)
 
 
-@exact
+class Search:
+    """The descent for one picture, step by step: `best` is the best file so far, `cost` its cost, `first` the start's.
+
+    rgb: (H, W, 3) uint8; found: what `pixels.trunk` gives; start: a choice without tokens; budget: bytes of a file.
+    """
+
+    @exact
+    def __init__(
+        self, model: Model, geo: Geometry, rgb: np.ndarray, found: tuple[Tensor, Tensor], start: Choice, budget: int,
+        tune: Tune,
+    ) -> None:  # fmt: skip
+        assert start.level is not None and start.y is not None
+        self.model, self.geo, self.level, self.budget = model, geo, start.level, budget
+        self.bits = 8 * (budget - FIXED - 1)
+        self.picture = Refiner(model, geo, rgb, tune)
+        self.best, self.steps = start, 0
+        self.first = self.cost = self.picture.cost(self.level, start.y)
+        rate = pixels.rate_tensor(model, self.level)
+        with torch.no_grad():
+            self.gain = model.nets.gain(rate)
+            y = model.nets.analysis.latent(*found, rate) * self.gain
+            z = model.nets.hyper(quantize(y))
+        self.y, self.z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
+        self.settled, self.moving, self.size = y.clone(), torch.zeros_like(y), 0.0
+        self.weight, self.excesses = 0.0, 0.0  # of the rate; sum of how far it was too high
+
+    @exact
+    def step(self) -> None:
+        """Move the latent, and every few steps see what file it makes."""
+        y, z = self.y, self.z
+        down = self.picture.descend(y, self.gain, self.level)
+        hard = y + (quantize(y) - y).detach()
+        up, up_z = torch.autograd.grad(stream_bits(self.model, self.level, y, hard, z), [y, z])
+        with torch.no_grad():
+            if self.steps == 0:  # at first the one that leaves the size as it is
+                self.weight = max(TINY, -float((down * up).sum() / (up.square().sum() + TINY)))
+            excess = max(-WIDE, min(WIDE, math.log(max(1.0, self.measure(integers(quantize(y)))) / self.bits)))
+            self.excesses += excess
+            g = down + self.weight * math.exp(STEER * excess + TRIM * self.excesses) * up
+            norm = float(g.square().mean().sqrt()) + TINY
+            self.size = norm if self.steps == 0 else 0.8 * self.size + 0.2 * norm
+            self.moving.lerp_(g / self.size, 1.0 if self.steps == 0 else 0.1)
+            pace = PACE * min(1.0, SLOWER_FROM / (self.steps + 1)) ** 0.5
+            y -= (pace * self.moving).clamp(-CLIP, CLIP)
+            z -= (pace * up_z / (up_z.square().mean().sqrt() + TINY)).clamp(-CLIP, CLIP)
+            self.settled.lerp_(y, SETTLE)
+        self.steps += 1
+        if self.steps % LOOK == 0:
+            self.look()
+
+    def measure(self, y: np.ndarray) -> float:
+        """Bits of integers y (h, w, C) with z as it is."""
+        return latents.measure(self.model, self.geo, self.level, integers(torch.floor(self.z + 0.5)), y)
+
+    @torch.no_grad()
+    def look(self) -> None:
+        """Make a file of the latent as it is, and keep it if it is better."""
+        low, high = OFFSETS  # of the rounding: the largest with which it fits
+        y = None
+        for offset in (OFFSET, *([0.0] * HALVINGS)):
+            offset = offset or (low + high) / 2
+            tried = integers(quantize(self.settled, offset))
+            if self.measure(tried) <= self.bits:
+                low, y = offset, tried
+            else:
+                high = offset
+        if y is None or (cost := self.picture.cost(self.level, y)) >= self.cost:
+            return
+        z = integers(torch.floor(self.z + 0.5))
+        found = replace(self.best, y=y, continuous=latents.write(self.model, self.geo, self.level, z, y))
+        if found.size <= self.budget:
+            self.best, self.cost = found, cost
+
+
 def refine(
     model: Model, geo: Geometry, rgb: np.ndarray, found: tuple[Tensor, Tensor], start: Choice, budget: int, steps: int,
     tune: Tune, watch: Watch | None = None,
 ) -> Choice:  # fmt: skip
     """The best file of at most `budget` bytes that so many steps come by; `start` if none is better.
 
-    rgb: (H, W, 3) uint8; found: what `pixels.trunk` gives; start: without tokens. More steps never give a higher cost:
-    they begin with the same ones. watch: called after every step; False ends it.
+    Arguments as for `Search`, but a start with tokens or without a continuous stream is what is returned. More steps
+    never give a higher cost: they begin with the same ones. watch: called after every step; False ends it.
     """
-    level = start.level
-    best, bits = start, 8 * (budget - FIXED - 1)
-    if level is None or start.m or start.y is None or steps == 0 or bits <= 0:
+    if not refinable(start, budget) or steps == 0:
         return start
-    job = Refiner(model, geo, rgb, tune)
-    first = best_cost = job.cost(level, start.y)
-    rate = pixels.rate_tensor(model, level)
-    with torch.no_grad():
-        gain = model.nets.gain(rate)
-        y = model.nets.analysis.latent(*found, rate) * gain
-        z = model.nets.hyper(quantize(y))
-    y, z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
-    moving, size, weight, excesses = torch.zeros_like(y), 0.0, None, 0.0
-    settled = y.detach().clone()
-    for step in range(steps):
-        hard = y + (quantize(y) - y).detach()
-        down = job.descend(y, gain, level)
-        took = stream_bits(model, level, y, hard, z)
-        up, up_z = torch.autograd.grad(took, [y, z])
-        with torch.no_grad():
-            if weight is None:  # at first the one that leaves the size as it is
-                weight = max(1e-9, -float((down * up).sum() / (up.square().sum() + TINY)))
-            now = latents.measure(model, geo, level, integers(torch.floor(z + 0.5)), integers(quantize(y)))
-            excess = max(-WIDE, min(WIDE, math.log(max(now, 1.0) / bits)))
-            excesses += excess
-            g = down + weight * math.exp(STEER * excess + TRIM * excesses) * up
-            norm = float(g.square().mean().sqrt()) + TINY
-            size = norm if step == 0 else 0.8 * size + 0.2 * norm
-            moving = g / size if step == 0 else moving.lerp(g / size, 0.1)
-            pace = PACE * min(1.0, SLOWER_FROM / (step + 1)) ** 0.5
-            y -= (pace * moving).clamp(-CLIP, CLIP)
-            settled.lerp_(y, SETTLE)
-            z -= (pace * up_z / (up_z.square().mean().sqrt() + TINY)).clamp(-CLIP, CLIP)
-        if (step + 1) % LOOK == 0:
-            fitted = fit(model, geo, level, settled, z, bits)
-            if fitted is not None and (c := job.cost(level, fitted[1])) < best_cost:
-                data = latents.write(model, geo, level, *fitted)
-                found_choice = replace(start, y=fitted[1], continuous=data)
-                if found_choice.size <= budget:
-                    best, best_cost = found_choice, c
-        if watch is not None and not watch((step + 1) / steps, best_cost, first):
+    search = Search(model, geo, rgb, found, start, budget, tune)
+    for step in range(1, steps + 1):
+        search.step()
+        if watch is not None and not watch(step / steps, search.cost, search.first):
             break
-    return best
+    return search.best
 
 
-@torch.no_grad()
-def fit(
-    model: Model, geo: Geometry, level: int, y: Tensor, z: Tensor, bits: float
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """z and y rounded to integers, y with the largest offset with which they take at most `bits`; None if none does."""
-    whole = integers(torch.floor(z + 0.5))
-    low, high = OFFSETS
-    best = None
-    for middle in (OFFSET, *([0.0] * 6)):
-        middle = middle or (low + high) / 2
-        tried = integers(quantize(y, middle))
-        if latents.measure(model, geo, level, whole, tried) <= bits:
-            low, best = middle, (whole, tried)
-        else:
-            high = middle
-    return best
+def refinable(start: Choice, budget: int) -> bool:
+    """Whether there is something to refine: a continuous stream, and room for it; tokens depend on it, so no tokens."""
+    return start.level is not None and start.m == 0 and budget > FIXED + 1

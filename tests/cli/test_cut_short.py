@@ -18,6 +18,7 @@ import os, resource, signal, sys, hflow
 from types import SimpleNamespace
 from PIL import Image
 import hflow.container
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without
 hflow.decode = lambda *_, **__: Image.effect_noise((300, 300), 90).convert("RGB")
 hflow.container.parse = lambda _: SimpleNamespace(width=300, height=300)
 {before}

@@ -1,0 +1,111 @@
+"""Effort: files that are refined for their picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_bundle import picture
+
+import hflow
+from hflow.container import parse
+from hflow.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def error(data: bytes, image: np.ndarray) -> float:
+    return float(np.square(np.asarray(hflow.decode(data), dtype=float) - image).mean())
+
+
+def encode(image: np.ndarray, **options: object) -> bytes:
+    """Without tokens, which refinement leaves alone."""
+    return hflow.encode(image, size=300, masking="none", **options)  # type: ignore[arg-type]
+
+
+def costs(image: np.ndarray, **options: object) -> list[float]:
+    """The cost after every step, the start's first."""
+    seen: list[float] = []
+
+    def watch(_share: float, now: float, start: float) -> bool:
+        seen.extend([now] if seen else [start, now])
+        return True
+
+    encode(image, refining=watch, **options)
+    return seen
+
+
+def test_more_effort_never_costs_more_and_a_lot_costs_less() -> None:
+    image = picture(96, 70)
+    low, high = costs(image, effort=2), costs(image, effort=5)
+    assert len(high) > len(low)
+    assert high[: len(low)] == low
+    assert all(b <= a for a, b in zip(high, high[1:], strict=False))
+    assert high[-1] < high[0]
+
+
+def test_a_refined_file_is_within_its_size_and_closer_to_the_picture() -> None:
+    image = picture(96, 70)
+    plain, refined = (encode(image, effort=e, tune="psnr") for e in (0, 5))
+    assert len(refined) <= 300
+    assert error(refined, image) < error(plain, image)
+    assert refined == encode(image, effort=5, tune="psnr")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (17, 3)])
+def test_the_smallest_pictures(width: int, height: int) -> None:
+    image = picture(width, height)
+    data = hflow.encode(image, size=120, effort=9)
+    assert len(data) <= 120
+    assert hflow.decode(data).size == (width, height)
+
+
+def test_a_flat_picture() -> None:
+    image = np.full((40, 50, 3), 90, np.uint8)
+    data = hflow.encode(image, size=200, effort=9)
+    assert len(data) <= 200
+    assert error(data, image) <= error(hflow.encode(image, size=200), image)
+
+
+def test_a_time_limit_of_nothing_gives_the_file_of_effort_0() -> None:
+    image = picture(96, 70)
+    assert encode(image, effort=9, time_limit=0) == encode(image)
+
+
+def test_quality_keeps_its_meaning_and_the_file_does_not_grow() -> None:
+    image = picture(96, 70)
+    plain, refined = (hflow.encode(image, quality=40, effort=e) for e in (0, 4))
+    assert len(refined) <= len(plain)
+    assert parse(refined).settings == parse(plain).settings
+
+
+def test_files_with_tokens_are_left_as_they_are() -> None:
+    image = picture(96, 70)
+    plain, refined = (hflow.encode(image, size=400, masking="all", effort=e) for e in (0, 3))
+    assert parse(plain).settings.m == 1
+    assert refined == plain
+
+
+def test_large_pictures_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tiles of 64 pixels, and as one."""
+    image = picture(150, 100)
+    start, *_, whole = costs(image, effort=4)
+    monkeypatch.setattr("hflow.codec.refine.TILES", (64 * 64, 64, 32))
+    in_tiles = encode(image, effort=4)
+    assert len(in_tiles) <= 300
+    assert in_tiles != encode(image)
+    assert whole < start
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"effort": 10}, "effort is a whole number from 0 to 9, not 10"),
+        ({"effort": 1, "tune": "loud"}, "tune is one of psnr, balanced, perceptual, not loud"),
+        ({"effort": 1, "time_limit": -1.0}, "a time limit is a number of seconds, not -1"),
+        ({"effort": 1, "roi": (0, 0, 5, 5)}, "does not go with roi"),
+    ],
+)
+def test_settings_that_cannot_be(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        hflow.encode(Image.new("RGB", (20, 20)), **options)
