@@ -47,7 +47,7 @@ class Tune:
     likeness: float
 
 
-TUNES = {"psnr": Tune(20.0, 0.0), "balanced": Tune(20.0, 0.8), "perceptual": Tune(10.0, 1.0)}
+TUNES = {"psnr": Tune(20.0, 0.0), "balanced": Tune(30.0, 0.8), "perceptual": Tune(10.0, 1.0)}
 
 
 class Refiner:
