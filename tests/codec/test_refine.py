@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,7 +42,7 @@ def test_more_effort_never_costs_more_and_a_lot_costs_less() -> None:
     low, high = costs(image, effort=2), costs(image, effort=5)
     assert len(high) > len(low)
     assert high[: len(low)] == low
-    assert all(b <= a for a, b in zip(high, high[1:], strict=False))
+    assert all(b <= a for a, b in itertools.pairwise(high))
     assert high[-1] < high[0]
 
 
