@@ -25,7 +25,7 @@ from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.precision import mixed
 
-STEPS = (0, 5, 10, 15, 20, 30, 40, 60, 80, 110)  # gradient steps of each effort, 0 to 9
+STEPS = (0, 10, 20, 30, 40, 50, 60, 80, 100, 130)  # gradient steps of each effort, 0 to 9
 PACE, SLOWER_FROM = 0.0025, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.2  # of the running mean of the latent: values that waver around a threshold come to rest
 CLIP = 0.3  # of one value in one step
@@ -34,7 +34,7 @@ STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to t
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
-OFFSETS, HALVINGS = (0.2, 0.6), 6  # of the rounding, in which a candidate is made to fit
+OFFSETS, HALVINGS = (0.2, 0.6), 9  # of the rounding, in which a candidate is made to fit
 
 Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at the start; whether to go on
 
@@ -47,7 +47,7 @@ class Tune:
     likeness: float
 
 
-TUNES = {"psnr": Tune(20.0, 0.0), "balanced": Tune(30.0, 0.8), "perceptual": Tune(10.0, 1.0)}
+TUNES = {"psnr": Tune(40.0, 0.0), "balanced": Tune(40.0, 0.8), "perceptual": Tune(20.0, 0.8)}
 
 
 class Refiner:
