@@ -64,6 +64,8 @@ def command(
     One of --bpp, --size and --quality says how small; the default is --bpp 0.03.
     """
     target = target_of(bpp, size, quality, text)
+    if effort and roi:
+        raise click.UsageError("--effort treats all of a picture alike: it does not go with --roi.")
     marked = load_roi(roi)
     patience = Patience(effort > 0)
 
