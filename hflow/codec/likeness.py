@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hflow.nets.bundle import Model
+from hflow.nets.analysis import Analysis
 
 WEIGHTS = (1 / 3, 1 / 3, 1 / 3)  # of the three resolutions
 
 
 class Likeness:
-    """Measures pictures (1, 3, H, W) in 0..1 against one original, H and W multiples of 32."""
+    """Measures pictures (B, 3, H, W) in 0..1 against their originals, H and W multiples of 32."""
 
-    def __init__(self, model: Model, original: Tensor) -> None:
-        self.analysis = model.nets.analysis
+    def __init__(self, analysis: Analysis, original: Tensor) -> None:
+        self.analysis = analysis
         with torch.no_grad():
             self.features = self._features(original)
         self.spread = [f.var((0, 2, 3), keepdim=True).sqrt() + 1e-3 for f in self.features]

@@ -92,7 +92,7 @@ class Part:
         self.share = height * width / (picture.shape[0] * picture.shape[1])
         self.own = self.of(picture)
         with mixed(self.device):
-            self.likeness = Likeness(model, self.own)
+            self.likeness = Likeness(model.nets.analysis, self.own)
 
     def of(self, picture: np.ndarray) -> Tensor:
         """Its pixels of a picture (H, W, 3) uint8, as (1, 3, h, w) in 0..1."""

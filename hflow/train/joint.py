@@ -173,7 +173,8 @@ def main() -> None:
     if loop.step == 0 and opts["fit_rate"]:
         fit_rate(model, photos, cfg, opts["fit_rate"])
         loop.average.proxy.load_state_dict(model.proxy.state_dict())
-        loop.log(event="val", step=0, **validate(loop.average, val, {"squeeze": squeeze, "alex": yard}, opts["val_rates"]))
+        scores = validate(loop.average, val, {"squeeze": squeeze, "alex": yard}, opts["val_rates"])
+        loop.log(event="val", step=0, **scores)
         loop.restart_clock()
     rng = np.random.default_rng(cfg.seed + loop.step)
     run = torch.compile(model) if cfg.compile else model
