@@ -204,8 +204,10 @@ def choose(coder: Coder, budget: int, mask: Mask | None = None) -> Choice:
             left = budget - best.size
             if left <= 0.02 * budget or best.level != LEVELS - 1:
                 return best
-            while len(waiting) > 1 and FEW_BITS / 8 * waiting[0][0] * coder.sent(waiting[0][1]).sum() < left:
+            counts = [m * int(coder.sent(kind).sum()) for m, kind in waiting]
+            while len(counts) > 1 and counts[0] < counts[1] and FEW_BITS / 8 * counts[0] < left:
                 waiting.pop(0)  # too few tokens to use up what is left
+                counts.pop(0)
     if best is not None:
         return best
     bare = coder.code(0, 0, "none")

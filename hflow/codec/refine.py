@@ -25,16 +25,16 @@ from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.precision import mixed
 
-STEPS = (0, 10, 20, 30, 40, 50, 60, 80, 100, 130)  # gradient steps of each effort, 0 to 9
+STEPS = (0, 10, 20, 30, 40, 50, 60, 75, 90, 100)  # gradient steps of each effort, 0 to 9
 PACE, SLOWER_FROM = 0.0025, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
-SETTLE = 0.2  # of the running mean of the latent: values that waver around a threshold come to rest
+SETTLE = 0.07  # of the running mean of the latent: values that waver around a threshold come to rest
 CLIP = 0.3  # of one value in one step
 LOOK = 10  # steps between candidates
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
-OFFSETS, HALVINGS = (0.2, 0.6), 9  # of the rounding, in which a candidate is made to fit
+OFFSETS, HALVINGS = (0.2, 0.8), 9  # of the rounding, in which a candidate is made to fit
 
 Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at the start; whether to go on
 
@@ -145,7 +145,7 @@ class Search:
             y = model.nets.analysis.latent(*found, rate) * self.gain
             z = model.nets.hyper(quantize(y))
         self.y, self.z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
-        self.settled, self.moving, self.size = y.clone(), torch.zeros_like(y), 0.0
+        self.settled, self.moving, self.size = quantize(y), torch.zeros_like(y), 0.0
         self.weight, self.excesses = 0.0, 0.0  # of the rate; sum of how far it was too high
 
     @exact
@@ -167,7 +167,7 @@ class Search:
             pace = PACE * min(1.0, SLOWER_FROM / (self.steps + 1)) ** 0.5
             y -= (pace * self.moving).clamp(-CLIP, CLIP)
             z -= (pace * up_z / (up_z.square().mean().sqrt() + TINY)).clamp(-CLIP, CLIP)
-            self.settled.lerp_(y, SETTLE)
+            self.settled.lerp_(quantize(y), SETTLE)
         self.steps += 1
         if self.steps % LOOK == 0:
             self.look()
@@ -181,7 +181,7 @@ class Search:
         """Make a file of the latent as it is, and keep it if it is better."""
         low, high = OFFSETS  # of the rounding: the largest with which it fits
         y = None
-        for offset in (OFFSET, *([0.0] * HALVINGS)):
+        for offset in (0.5, *([0.0] * HALVINGS)):
             offset = offset or (low + high) / 2
             tried = integers(quantize(self.settled, offset))
             if self.measure(tried) <= self.bits:
