@@ -21,20 +21,20 @@ from hflow.codec.geometry import CELL, Geometry
 from hflow.codec.likeness import Likeness
 from hflow.codec.rate import FIXED, Choice
 from hflow.codec.relaxed import stream_bits
-from hflow.nets.analysis import OFFSET, quantize
+from hflow.nets.analysis import quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.precision import mixed
 
 STEPS = (0, 10, 20, 30, 40, 50, 60, 75, 90, 100)  # gradient steps of each effort, 0 to 9
 PACE, SLOWER_FROM = 0.0025, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
-SETTLE = 0.07  # of the running mean of the latent: values that waver around a threshold come to rest
+SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
 CLIP = 0.3  # of one value in one step
 LOOK = 10  # steps between candidates
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
-OFFSETS, HALVINGS = (0.2, 0.8), 9  # of the rounding, in which a candidate is made to fit
+OFFSETS, HALVINGS = (0.2, 0.8), 9  # of the mean's rounding, in which a candidate is made to fit
 
 Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at the start; whether to go on
 
@@ -179,7 +179,7 @@ class Search:
     @torch.no_grad()
     def look(self) -> None:
         """Make a file of the latent as it is, and keep it if it is better."""
-        low, high = OFFSETS  # of the rounding: the largest with which it fits
+        low, high = OFFSETS  # the largest with which it fits
         y = None
         for offset in (0.5, *([0.0] * HALVINGS)):
             offset = offset or (low + high) / 2

@@ -206,6 +206,17 @@ def test_a_target_that_one_rung_cannot_use_goes_to_the_next(tiny: Model) -> None
     assert tight.m == 0 and tight.level is not None and tight.level >= 62
 
 
+def test_a_large_target_is_used_up_from_any_rung_on(tiny: Model) -> None:
+    """Also where the ladder's own setting for it is not the poorest."""
+    coder, _ = rungs(tiny)
+    steps = [
+        {"bpp": b, "m": m, "mask": k} for b, m, k in ((0.1, 0, "none"), (50, 1, "1_16"), (60, 1, "1_4"), (70, 1, "all"))
+    ]
+    coder = Coder(replace(tiny, ladder=tuple(steps)), coder.geo, coder.found)
+    richest = coder.code(63, 1, "all")
+    assert choose(coder, 2 * richest.size).size == richest.size
+
+
 def test_choice_knows_its_size() -> None:
     """The bytes that are no entropy-coded data: 16, and a length for each section."""
     assert Choice(None, 1, "none").size == SMALLEST
