@@ -21,6 +21,7 @@ from hflow.codec.geometry import CELL, Geometry
 from hflow.codec.likeness import Likeness
 from hflow.codec.rate import FIXED, Choice
 from hflow.codec.relaxed import stream_bits
+from hflow.codec.threads import steady
 from hflow.nets.analysis import quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.precision import mixed
@@ -196,6 +197,7 @@ class Search:
             self.best, self.cost = found, cost
 
 
+@steady(lambda geo: geo.width * geo.height)
 def refine(
     model: Model, geo: Geometry, rgb: np.ndarray, found: tuple[Tensor, Tensor], start: Choice, budget: int, steps: int,
     tune: Tune, watch: Watch | None = None,

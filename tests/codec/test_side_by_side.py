@@ -47,6 +47,16 @@ def test_large_pictures_share_threads_and_give_the_same(
     assert torch.get_num_threads() == 2
 
 
+@pytest.mark.parametrize("small", [2**17, 0])
+def test_refined_files_are_those_of_one_by_one(
+    small: int, tiny_models: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "SMALL", small)
+    pictures = [picture(70, 50), picture(40, 60, 1)]
+    options = {"size": 200, "masking": "none", "effort": 1}
+    assert list(hflow.encode_batch(pictures, jobs=2, **options)) == [hflow.encode(x, **options) for x in pictures]
+
+
 def test_the_bundle_is_loaded_once(tiny_models: Path) -> None:
     from hflow.nets.bundle import _load
 

@@ -1,8 +1,8 @@
 """Fuzzes all that takes bytes, with coverage as its guide: parsing, decoding, prefixes, salvage, text.
 
     pip install atheris
-    python tests/fuzz/decode.py -max_total_time=600 -timeout=60 -rss_limit_mb=1024 -max_len=700 -artifact_prefix=build/ \\
-        build/corpus formats/vectors/decoded formats/vectors/refused
+    python tests/fuzz/decode.py -max_total_time=600 -timeout=60 -rss_limit_mb=1024 -max_len=700 \\
+        -artifact_prefix=build/ build/corpus formats/vectors/decoded formats/vectors/refused
 
 The first folder takes what is new; the conformance files are the seeds, and their small bundle decodes. A run that
 takes more than 5 s of the processor is a find; -timeout is for what hangs without working.
