@@ -20,13 +20,12 @@ WHOLE = 1536 * 1536  # up to here a picture is one tile
 Progress = Callable[[float], None] | None
 
 
-def tiles(
-    geo: Geometry, whole: int = WHOLE, tile: int = TILE, border: int = MARGIN
-) -> Iterator[tuple[slice, slice, slice, slice]]:
+def tiles(geo: Geometry, sizes: tuple[int, int, int] | None = None) -> Iterator[tuple[slice, slice, slice, slice]]:
     """In cells: (rows, columns) with margin, and (rows, columns) of the core within them.
 
-    One for a picture of at most `whole` pixels, else of `tile` pixels on a side with `border` pixels around.
+    sizes: pixels up to which a picture is one tile, pixels on a side of a tile else, and of the margin around it.
     """
+    whole, tile, border = sizes or (WHOLE, TILE, MARGIN)
     if geo.width * geo.height <= whole:
         full = slice(0, geo.h), slice(0, geo.w)
         yield (*full, *full)

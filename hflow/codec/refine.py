@@ -58,7 +58,7 @@ class Refiner:
         self.model, self.geo, self.tune = model, geo, tune
         edge = ((0, geo.h * CELL - geo.height), (0, geo.w * CELL - geo.width), (0, 0))
         picture = np.pad(rgb, edge, mode="edge")
-        self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, *TILES)]
+        self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, TILES)]
 
     def descend(self, y: Tensor, gain: Tensor, level: int) -> Tensor:
         """The gradient of the cost with respect to y (1, C, h, w) in steps; rounding passes it on."""
