@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from snippets import Snippet, session, shape, snippets
 
+import hflow
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md"] + sorted(
     p for d in ("docs", "formats") for p in ROOT.glob(f"{d}/**/*.md")
@@ -41,7 +43,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that pages assume: photo.png, and photos/ with small ones."""
+    """The folder that pages assume: photo.png, photos/ with small ones, and broken.hfc, with a damaged byte."""
     photo = Image.open(ROOT / "docs/photo.png").convert("RGB")
     photo.save(tmp_path / "photo.png")
     (tmp_path / "photos/trip").mkdir(parents=True)
@@ -49,6 +51,9 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     photo.crop((300, 150, 396, 214)).save(tmp_path / "photos/trip/spoon.jpg", quality=95)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HFLOW_MODELS", raising=False)
+    broken = bytearray(hflow.encode(photo.crop((300, 150, 396, 214))))
+    broken[len(broken) // 2] ^= 16
+    (tmp_path / "broken.hfc").write_bytes(broken)
     return tmp_path
 
 
