@@ -23,9 +23,13 @@ def activity(model: Model, linear: Tensor, rate: float) -> float:
     return float(torch.log2(1 + (magnitude - 0.1).clamp_min(0)).sum((1, 2, 3)) / linear[0, 0].numel())
 
 
+def terms(model: Model, linear: Tensor, rate: float) -> tuple[float, ...]:
+    """What FIT weighs."""
+    a = math.log(max(activity(model, linear, rate), 1e-3))
+    return a, rate, a * rate, a * a, 1.0
+
+
 def stream_bytes(model: Model, linear: Tensor, level: float) -> float:
     """Guessed bytes of the continuous stream at a rate level, which may lie between two."""
-    rate = level / (LEVELS - 1)
-    a = math.log(max(activity(model, linear, rate), 1e-3))
-    log_bits = sum(k * v for k, v in zip(FIT, (a, rate, a * rate, a * a, 1.0), strict=True))
+    log_bits = sum(k * v for k, v in zip(FIT, terms(model, linear, level / (LEVELS - 1)), strict=True))
     return math.exp(log_bits) * linear[0, 0].numel() / 8

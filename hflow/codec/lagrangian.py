@@ -30,27 +30,22 @@ def choose_rd(coder: Coder, rgb: np.ndarray, budget: int) -> Choice:
         return plain
     if less.level is None or plain.size <= less.size:
         return plain
-    labels = mask(coder, rgb, less, slope(coder, rgb, less, plain))
+    left, most = errors(coder, rgb, less), float(errors(coder, rgb, plain).sum())
+    exchange = max(0.0, (float(left.sum()) - most) / (8 * (plain.size - less.size)))
+    labels = mask(coder, rgb, less, left, exchange)
     found = coder.fit(budget, 1, labels) if labels.any() else None
-    if found is None or errors(coder, rgb, found).sum() >= errors(coder, rgb, plain).sum():
-        return plain
-    return found
+    return plain if found is None or errors(coder, rgb, found).sum() >= most else found
 
 
-def slope(coder: Coder, rgb: np.ndarray, less: Choice, more: Choice) -> float:
-    """Squared error that a bit takes away between two sizes."""
-    gain = errors(coder, rgb, less).sum() - errors(coder, rgb, more).sum()
-    return max(0.0, float(gain) / (8 * (more.size - less.size)))
-
-
-def mask(coder: Coder, rgb: np.ndarray, base: Choice, exchange: float) -> np.ndarray:
+def mask(coder: Coder, rgb: np.ndarray, base: Choice, left: np.ndarray, exchange: float) -> np.ndarray:
     """The cheapest schedule of each region, (rows, columns), as an index into `masks.LABELS`.
 
-    base: a choice without tokens, to which they are added. exchange: squared error that a bit has to take away.
+    base: a choice without tokens, to which they are added; left: its `errors`. exchange: squared error that a bit has
+    to take away.
     """
     geo = coder.geo
     q = pixels.token_indices(coder.model, coder.found, base.y, base.level)[: geo.th, : geo.tw]
-    costs = [errors(coder, rgb, base)]
+    costs = [left]
     for label in LABELS[1:]:
         sent = coder.sent(label)
         bits, full = tokens.price(coder.model, geo, base.level, base.y, 1, sent, q)

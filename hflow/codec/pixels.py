@@ -49,6 +49,11 @@ def scaled(s: slice, k: int) -> slice:
     return slice(s.start * k, s.stop * k)
 
 
+def whole_cells(rgb: np.ndarray, geo: Geometry) -> np.ndarray:
+    """A picture (H, W, 3) with its edges repeated up to whole cells."""
+    return np.pad(rgb, ((0, geo.h * CELL - geo.height), (0, geo.w * CELL - geo.width), (0, 0)), mode="edge")
+
+
 def _area(found: tuple[Tensor, Tensor]) -> int:
     """Pixels of the picture, whole cells, that trunk features are of."""
     return CELL**2 * found[1].shape[2] * found[1].shape[3]
@@ -60,8 +65,7 @@ def _area(found: tuple[Tensor, Tensor]) -> int:
 def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
     """Picture (H, W, 3) uint8, edges repeated up to whole cells, to h16 (1, C16, 2h, 2w) and linear y (1, C, h, w)."""
     geo = Geometry(rgb.shape[1], rgb.shape[0])
-    pad = ((0, geo.h * CELL - geo.height), (0, geo.w * CELL - geo.width), (0, 0))
-    rgb = np.pad(rgb, pad, mode="edge")
+    rgb = whole_cells(rgb, geo)
     out: tuple[Tensor, Tensor] | None = None
     for rows, cols, cr, cc in tiles(geo):
         part = torch.from_numpy(rgb[scaled(rows, CELL), scaled(cols, CELL)].copy()).to(model.device)

@@ -35,7 +35,7 @@ STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to t
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
-OFFSETS, HALVINGS = (0.2, 0.8), 9  # of the mean's rounding, in which a candidate is made to fit
+OFFSETS, HALVINGS = (0.2, 0.8), 10  # of the mean's rounding, in which a candidate is made to fit
 
 Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at the start; whether to go on
 
@@ -56,8 +56,7 @@ class Refiner:
 
     def __init__(self, model: Model, geo: Geometry, rgb: np.ndarray, tune: Tune) -> None:
         self.model, self.geo, self.tune = model, geo, tune
-        edge = ((0, geo.h * CELL - geo.height), (0, geo.w * CELL - geo.width), (0, 0))
-        picture = np.pad(rgb, edge, mode="edge")
+        picture = pixels.whole_cells(rgb, geo)
         self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, TILES)]
 
     def descend(self, y: Tensor, gain: Tensor, level: int) -> Tensor:
@@ -182,8 +181,8 @@ class Search:
         """Make a file of the latent as it is, and keep it if it is better."""
         low, high = OFFSETS  # the largest with which it fits
         y = None
-        for offset in (0.5, *([0.0] * HALVINGS)):
-            offset = offset or (low + high) / 2
+        for _ in range(HALVINGS):
+            offset = (low + high) / 2
             tried = integers(quantize(self.settled, offset))
             if self.measure(tried) <= self.bits:
                 low, y = offset, tried

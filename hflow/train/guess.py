@@ -32,9 +32,7 @@ def main() -> None:
             found = pixels.trunk(model, rgb)
             for level in range(15, LEVELS, 6):
                 bits = latents.measure(model, geo, level, *pixels.latents(model, found, level))
-                rate = level / (LEVELS - 1)
-                a = math.log(max(guess.activity(model, found[1], rate), 1e-3))
-                rows.append((a, rate, a * rate, a * a, 1.0))
+                rows.append(guess.terms(model, found[1], level / (LEVELS - 1)))
                 truth.append(math.log(bits / (geo.h * geo.w)))
     fit, *_ = np.linalg.lstsq(np.array(rows), np.array(truth), rcond=None)
     print("FIT =", tuple(round(float(v), 4) for v in fit))

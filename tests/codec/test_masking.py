@@ -88,5 +88,5 @@ def test_a_region_sends_tokens_where_they_are_worth_their_bits(monkeypatch: pyte
     monkeypatch.setattr(pixels, "token_indices", lambda *_: np.zeros((4, 8, 1)))
     monkeypatch.setattr(tokens, "price", lambda *a: (6.0 * a[5], np.zeros((4, 8, 1))))
     monkeypatch.setattr(lagrangian, "errors", lambda c, r, choice: error / (2 if choice.m else 1))
-    labels = lagrangian.mask(coder, np.zeros((64, 128, 3)), Choice(40, 0, "none"), 1.0)
+    labels = lagrangian.mask(coder, np.zeros((64, 128, 3)), Choice(40, 0, "none"), error, 1.0)
     assert [LABELS[n] for n in labels[0]] == ["none", "1_16"]
