@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from hflow.codec.geometry import anchor
-from hflow.integer import scales as S
 from hflow.integer.twin import TwinOps, round_ste
 from hflow.nets import continuous as C
 from hflow.nets.bundle import Model
-from hflow.nets.logistic import logistic_bits
+from hflow.nets.logistic import table_bits
 from hflow.nets.precision import has_bf16
 
 
@@ -32,7 +31,7 @@ def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) ->
     y, hard, z = (v.permute(0, 2, 3, 1) for v in (y, hard, z))
     h, w = y.shape[1:3]
     mean, scale = C.hyper_prior(ops, p, at)
-    total = _bits(z, mean, scale).sum()
+    total = table_bits(z, mean, scale).sum()
     hyper = C.hyper_features(ops, t, p, round_ste(z), at, h, w)
     ends = np.cumsum([0, *cfg.slices])
 
@@ -40,14 +39,9 @@ def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) ->
         nonlocal total
         here = slice(ends[s], ends[s + 1])
         known = torch.from_numpy(mask[None, :, :, None]).to(y.device)
-        total = total + (_bits(y[..., here], mean, scale) * known).sum()
+        total = total + (table_bits(y[..., here], mean, scale) * known).sum()
         return hard[..., here]
 
     for _ in C.walk(ops, t, p, hyper, cfg.slices, fill):
         pass
     return total
-
-
-def _bits(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Bits of each value; mean in eighths, scale an index."""
-    return logistic_bits(x, mean / 2**S.MEAN, S.SCALE_MIN + scale * S.SCALE_STEP)

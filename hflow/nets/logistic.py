@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hflow.integer import scales as S
+
 
 def logistic_bits(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """Bits of the unit-wide bin around `x` under a logistic distribution."""
@@ -13,3 +15,8 @@ def logistic_bits(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     # Both terms on the side where the sigmoid is small, so that far tails keep their precision.
     p = torch.sigmoid((0.5 - d) * inv) - torch.sigmoid((-0.5 - d) * inv)
     return -torch.log2(p.clamp_min(1e-6))
+
+
+def table_bits(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Bits of values as the entropy model's tables have them: mean in eighths, scale an index."""
+    return logistic_bits(x, mean / 2**S.MEAN, S.SCALE_MIN + scale * S.SCALE_STEP)

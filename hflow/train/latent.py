@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from hflow.codec.geometry import LEVELS, anchor
-from hflow.integer import scales as S
 from hflow.integer.twin import TwinOps, round_ste
 from hflow.nets import continuous as C
 from hflow.nets.analysis import HyperAnalysis
 from hflow.nets.config import NetConfig
-from hflow.nets.logistic import logistic_bits
+from hflow.nets.logistic import table_bits
 from hflow.nets.precision import has_bf16
 from hflow.train.loop import Loop, parse
 
@@ -38,8 +37,8 @@ class LatentModel(nn.Module):
         anchor = anchors(level, self.cfg.rates)
         z = self.analysis(y.permute(0, 3, 1, 2)).float().permute(0, 2, 3, 1)
         mean, scale = C.hyper_prior(ops, self.twin, anchor)
-        soft = bits(z + torch.rand_like(z) - 0.5, mean, scale)
-        true = bits(z.detach().round(), mean, scale)
+        soft = table_bits(z + torch.rand_like(z) - 0.5, mean, scale).sum((1, 2, 3))
+        true = table_bits(z.detach().round(), mean, scale).sum((1, 2, 3))
         h, w = y.shape[1:3]
         hyper = C.hyper_features(ops, t, self.twin, round_ste(z), anchor, h, w)
         offsets = np.cumsum([0, *self.cfg.slices])
@@ -48,20 +47,12 @@ class LatentModel(nn.Module):
         def fill(s: int, turn: int, mask: np.ndarray, mean: Tensor, scale: Tensor) -> Tensor:
             now = y[..., offsets[s] : offsets[s + 1]]
             m = torch.from_numpy(mask[None, :, :, None]).to(y.device)
-            total[0] = total[0] + (logistic_bits(now, mean / 2**S.MEAN, log_scale(scale)) * m).sum((1, 2, 3))
+            total[0] = total[0] + (table_bits(now, mean, scale) * m).sum((1, 2, 3))
             return now
 
         for _ in C.walk(ops, t, self.twin, hyper, self.cfg.slices, fill):
             pass
         return soft, true, total[0]
-
-
-def log_scale(index: Tensor) -> Tensor:
-    return S.SCALE_MIN + index * S.SCALE_STEP
-
-
-def bits(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    return logistic_bits(x, mean / 2**S.MEAN, log_scale(scale)).sum((1, 2, 3))
 
 
 def anchors(level: Tensor, rates: int) -> Tensor:
