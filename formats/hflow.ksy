@@ -158,3 +158,4 @@ enums:
     5: lq
     6: frame
     7: metadata
+    8: enhancement

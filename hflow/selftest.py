@@ -112,9 +112,10 @@ def indices_sha256(data: bytes, device: str) -> str:
 
 def sha256_of(model: Model, found: Indices) -> str:
     """The SHA-256 of indices; formats/decoding.md, section 6, says of which bytes."""
-    y = b"" if found.y is None else found.y.astype("<i2").tobytes()
-    tokens = b"" if found.tokens is None else found.tokens.astype("u1").tobytes()
-    return hashlib.sha256(model.digest + y + tokens).hexdigest()
+    from hflow.codec.checksum import serialized
+
+    parts = serialized(model.digest, found.y, found.tokens, [layer.y for layer in found.layers])
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def refused(entry: dict[str, Any], data: bytes, device: str) -> Result:

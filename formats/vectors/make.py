@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hflow.codec import latents, masking, pixels, tokens
+from hflow.codec import enhancement, latents, masking, tokens
 from hflow.codec.checksum import index_checksum
 from hflow.codec.decode import decoded, indices
 from hflow.codec.geometry import Geometry, anchor
@@ -63,6 +63,7 @@ class Case:
     spread: float = 1.0
     token: int | None = None
     extra: tuple[Section, ...] = ()
+    layers: tuple[int, ...] = ()  # rate levels of enhancements
 
 
 def cases() -> dict[str, Case]:
@@ -109,6 +110,10 @@ def cases() -> dict[str, Case]:
     found["coded_mask_none"] = Case("coded mask that sends nothing: an empty chunk", 90, 70, mask="coded", token=0)
     for m in (1, 2, 3, 4):
         found[f"m_{m}"] = Case(f"{m} of 4 sub-quantizers", 64, 48, 8 * m, m)
+    found["enhanced"] = Case("an enhancement of all of y", 150, 60, 20, 0, "none", layers=(45,))
+    found["enhanced_twice"] = Case("two enhancements, the first one finer", 60, 90, 30, 0, "none", layers=(63, 10))
+    found["enhanced_escapes"] = Case("escaped latents, enhanced", 60, 60, 10, 0, "none", spread=40, layers=(50,))
+    found["enhanced_tokens"] = Case("an enhancement behind tokens", 70, 50, 25, 2, "1_4", extra=notes[:1], layers=(40,))
     return found
 
 
@@ -150,9 +155,17 @@ def make(name: str, case: Case, model: Model) -> bytes:
             sections += [Section(Kind.INDEX, chunk) for chunk in chunks]
     for k, section in enumerate(case.extra):
         sections.insert(2 * k + 1, section)
+    layers: list[np.ndarray] = []
+    below = case.level or 0, y
+    for level in case.layers:
+        low, high = enhancement.bounds(model, below, level)
+        finer = np.where(rng.random(y.shape) < 0.02, draw(case, model, rng)[1], rng.integers(low, high + 1))
+        sections.append(Section(Kind.ENHANCEMENT, enhancement.write(model, geo, below, level, z, finer)))
+        layers.append(finer)
+        below = level, finer
     rate = 0 if case.level is None else 1 + case.level
     settings = Settings(rate, case.m, schedule(case.mask), case.profile)
-    checksum = index_checksum(model.digest, given, full)
+    checksum = index_checksum(model.digest, given, full, layers)
     return serialize(
         Container(case.width, case.height, model.number, model.fingerprint, settings, checksum, case.chunked,
                   tuple(sections))
@@ -170,6 +183,9 @@ def cuts() -> dict[str, tuple[str, Case, float]]:
         "cut_pq": ("tokens only, the first ones of them", Case("", 90, 70, None, 4, profile=PQ), 0.5),
         "cut_coded_mask": ("with a coded mask", Case("", 250, 190, mask="coded"), 0.92),
         "cut_escapes": ("among escaped latents", Case("", 60, 60, m=0, mask="none", spread=60), 0.7),
+        "cut_enhanced": ("an enhancement ends within a slice", Case("", 90, 70, 20, 0, "none", layers=(45,)), 0.7),
+        "cut_enhanced_z": ("nor is z of the second one", Case("", 90, 130, 9, 0, "none", layers=(30, 50)), 0.65),
+        "cut_enhanced_away": ("only y is left", Case("", 90, 70, 20, 2, "1_2", layers=(45,)), 0.3),
         "cut_nothing": ("no byte is missing, and yet the last symbols are not known", Case("", 60, 60), 1.0),
     }
 
@@ -179,7 +195,7 @@ def make_cut(name: str, case: Case, share: float, model: Model) -> bytes:
     if share == 1:
         file = replace(parse(whole), cut=True)
         found = decoded(model, file)
-        return serialize(replace(file, index_checksum=index_checksum(model.digest, found.y, found.tokens)))
+        return serialize(replace(file, index_checksum=found.checksum(model)))
     with searched(HERE):
         return truncate(whole, int(share * len(whole)), device="cpu")
 
@@ -191,7 +207,7 @@ def facts_of(name: str, data: bytes, model: Model) -> dict[str, Any]:
     for a, b in ((found.y, second.y), (found.tokens, second.tokens)):
         if a is not None and not np.array_equal(a, b):
             raise ValueError(f"{name}: the two decoders do not agree")
-    image = pixels.synthesize(model, found.geometry, found.level, found.y, found.tokens, found.sent)
+    image = found.picture(model)
     return {
         "width": file.width,
         "height": file.height,
@@ -329,6 +345,15 @@ def refused(model: Model) -> dict[str, tuple[str, str, str, bytes]]:
         "cut_to_nothing": ("the flag cut, profile pq, and no token", "FormatError", "too short",
                            serialize(replace(stage, sections=(Section(Kind.INDEX, b""),) * 5, cut=True))),
         "no_symbol": ("a quantile beyond 2^24", "FormatError", "what no encoder writes", continuous(b"\xff" * 9)),
+        "enhancement_alone": ("an enhancement of nothing", "FormatError", "an enhancement stands before",
+                              explicit(serialize(replace(file, settings=replace(file.settings, rate=0, m=0),
+                                                         sections=())), [(critical | 8, b"\x01")])),
+        "enhancement_first": ("an enhancement before the tokens", "FormatError", "an enhancement stands before",
+                              explicit(data, [(critical | 1, one), (critical | 8, b"\x01"), (critical | 3, three)])),
+        "uncritical_enhancement": ("an enhancement not marked critical", "FormatError", "not marked critical",
+                                   explicit(data, [(critical | 1, one), (critical | 3, three), (8, b"\x01")])),
+        "enhancement_rate_0": ("an enhancement of rate 0", "FormatError", "rate 0 of an enhancement needs a newer",
+                               explicit(data, [(critical | 1, one), (critical | 3, three), (critical | 8, b"\x00")])),
         "endless_escape": ("an escape of more than 21 bits", "FormatError", "a latent is out of range",
                            continuous(endless_escape(model, 30))),
         "latent_32768": ("a latent that does not fit in 16 bits", "FormatError", "a latent is out of range",

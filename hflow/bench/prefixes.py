@@ -18,7 +18,8 @@ from hflow.codec.truncate import truncate
 from hflow.errors import FormatError, TargetError
 
 Scores = dict[str, float | None]
-KINDS = ("beginning of the file", "truncated to the size", "encoded for the size")
+DIRECT = "encoded for the size"
+KINDS = ("beginning", "truncated", "progressive, beginning", "progressive, truncated", DIRECT)
 Found = dict[tuple[str, float], list[Scores]]
 
 
@@ -34,19 +35,26 @@ def run(
     for path in paths:
         progress(path.name)
         rgb = read(path)
-        data = hflow.encode(rgb, bpp)
-        for n, share in enumerate(shares):
-            size = round(share * len(data))
-            try:
-                pictures = [hflow.decode(data[:size], partial=True)]
-            except FormatError:
-                failed += 1
-                continue
-            if n % 2:
-                with suppress(TargetError):
-                    pictures += [hflow.decode(f) for f in (truncate(data, size), hflow.encode(rgb, size=size))]
-            for kind, picture in zip(KINDS, pictures, strict=False):
-                found.setdefault((kind, share), []).append(metrics(rgb, np.asarray(picture)))
+
+        def note(kind: str, share: float, data: bytes, partial: bool = False, rgb: np.ndarray = rgb) -> None:
+            picture = np.asarray(hflow.decode(data, partial=partial))
+            found.setdefault((kind, share), []).append(metrics(rgb, picture))
+
+        for prefix, progressive in (("", False), ("progressive, ", True)):
+            data = hflow.encode(rgb, bpp, progressive=progressive)
+            for n, share in enumerate(shares):
+                size = round(share * len(data))
+                try:
+                    note(f"{prefix}beginning", share, data[:size], partial=True)
+                except FormatError:
+                    failed += 1
+                    continue
+                if n % 2:
+                    with suppress(TargetError):
+                        note(f"{prefix}truncated", share, truncate(data, size))
+        for share in shares[1::2]:
+            with suppress(TargetError):
+                note(DIRECT, share, hflow.encode(rgb, size=round(share * int(bpp * rgb.shape[0] * rgb.shape[1] / 8))))
     return found, failed
 
 
@@ -61,12 +69,14 @@ def markdown(found: Found, failed: int, bpp: float, pictures: int) -> str:
         f"{pictures} pictures at {bpp:g} bpp; {failed} of the beginnings did not decode. PSNR dB / LPIPS-Alex.",
         "",
     ]
-    lines += [f"| share | {' | '.join(KINDS)} | LPIPS, truncated to encoded |", "|---" * 5 + "|"]
+    ratios = ("truncated to encoded", "progressive to encoded")
+    lines += [f"| share | {' | '.join(KINDS)} | {' | '.join(f'LPIPS, {r}' for r in ratios)} |", "|---" * 8 + "|"]
     for share in sorted({s for _, s in found}):
-        scores = [found.get((k, share), []) for k in KINDS]
-        cells = [f"{mean(s, 'psnr'):.2f} / {mean(s, 'lpips_alex'):.3f}" if s else "" for s in scores]
-        cut, direct = (mean(s, "lpips_alex") for s in scores[1:])
-        cells.append(f"{cut / direct:.2f}" if scores[1] else "")
+        scores = {k: found.get((k, share), []) for k in KINDS}
+        cells = [f"{mean(s, 'psnr'):.2f} / {mean(s, 'lpips_alex'):.3f}" if s else "" for s in scores.values()]
+        for kind in KINDS[1], KINDS[3]:
+            both = [mean(scores[k], "lpips_alex") for k in (kind, DIRECT) if scores[k]]
+            cells.append(f"{both[0] / both[1]:.2f}" if len(both) == 2 else "")
         lines.append(f"| {100 * share:.0f} % | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

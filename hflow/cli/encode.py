@@ -45,6 +45,7 @@ class MetadataType(click.ParamType):
     show_default=True,
     help="Which tokens are sent.",
 )
+@click.option("--progressive", is_flag=True, help="In layers: the beginning of the file is a good picture, too.")
 @click.option(
     "--text", type=click.Choice(KINDS), is_flag=False, flag_value="base85", help="Write text. [default kind: base85]"
 )
@@ -56,8 +57,8 @@ class MetadataType(click.ParamType):
 @batch.many
 def command(
     inputs: tuple[str, ...], bpp: float | None, size: int | None, quality: float | None, roi: Any, masking: str,
-    text: str | None, metadata: tuple[str, ...], effort: int, tune: str, time_limit: float | None, device: str,
-    how: batch.Options,
+    progressive: bool, text: str | None, metadata: tuple[str, ...], effort: int, tune: str, time_limit: float | None,
+    device: str, how: batch.Options,
 ) -> None:  # fmt: skip
     """Compress images into .hfc files: files, folders, patterns, or - for stdin.
 
@@ -66,6 +67,8 @@ def command(
     target = target_of(bpp, size, quality, text)
     if effort and roi:
         raise click.UsageError("--effort treats all of a picture alike: it does not go with --roi.")
+    if progressive and (effort or masking not in ("auto", "none")):
+        raise click.UsageError("--progressive does not go with --effort, nor with tokens (--masking).")
     marked = load_roi(roi)
     patience = Patience(effort > 0)
 
@@ -78,7 +81,7 @@ def command(
         for warning in warnings:
             watch.note(warning)
         extras: dict[str, Any] = {"roi": marked, "masking": masking, "metadata": metadata}
-        extras |= {"effort": effort, "tune": tune, "time_limit": time_limit}
+        extras |= {"progressive": progressive, "effort": effort, "tune": tune, "time_limit": time_limit}
         progress = watch(image.width * image.height, slow=effort > 0)
 
         def refining(share: float, now: float, start: float) -> bool:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hflow.codec import latents, masking, pixels, tokens
+from hflow.codec import enhancement, latents, masking, pixels, tokens
 from hflow.codec.checksum import index_checksum
+from hflow.codec.enhancement import Layer
 from hflow.codec.geometry import LEVELS, Geometry
 from hflow.codec.pixels import Progress
 from hflow.container import Container, MaskSchedule, Profile, parse, parse_cut
 from hflow.container.metadata import read as read_metadata
-from hflow.container.model import STANDARD
+from hflow.container.model import CODED
 from hflow.errors import FormatError
 from hflow.metadata import unpacked
 from hflow.nets.bundle import Model, for_file, pick_device
@@ -30,7 +31,7 @@ class Indices:
     """What a file decodes to before any float is involved.
 
     y (h, w, C), None without a continuous stream. tokens (th, tw, m) with the fill-in, and `sent` (th, tw) bool, which
-    of them the file holds; both None without tokens.
+    of them the file holds; both None without tokens. layers: what enhances y, from coarse to fine.
     """
 
     geometry: Geometry
@@ -38,6 +39,19 @@ class Indices:
     y: np.ndarray | None
     tokens: np.ndarray | None
     sent: np.ndarray | None
+    layers: tuple[Layer, ...] = ()
+
+    def checksum(self, model: Model) -> int:
+        """What the file should say of them."""
+        return index_checksum(model.digest, self.y, self.tokens, [layer.y for layer in self.layers])
+
+    def picture(self, model: Model, fidelity: float = 1.0, progress: Progress = None) -> np.ndarray:
+        """The picture (H, W, 3) uint8; arguments as for `pixels.synthesize`."""
+        level, y = self.level, self.y
+        if level is not None and y is not None:
+            told, y = enhancement.merged(model, level, y, self.layers)
+            return pixels.synthesize(model, self.geometry, told, y, self.tokens, self.sent, fidelity, progress)
+        return pixels.synthesize(model, self.geometry, level, y, self.tokens, self.sent, fidelity, progress)
 
 
 def decode(
@@ -73,8 +87,7 @@ def decode(
         f = predicted(model, file) if missing else indices(model, file)
     if progress:
         progress(0.5)
-    rgb = pixels.synthesize(model, f.geometry, f.level, f.y, f.tokens, f.sent, fidelity, progress)
-    image = Image.fromarray(rgb)
+    image = Image.fromarray(f.picture(model, fidelity, progress))
     image.info.update(unpacked(read_metadata(file)), **({"salvaged": note} if note else {}))
     return image
 
@@ -92,18 +105,30 @@ def check(file: Container, max_pixels: int = MAX_PIXELS) -> None:
 def indices(model: Model, file: Container) -> Indices:
     """The integer half of decoding; the same on every machine. FormatError if the index checksum does not match."""
     found = decoded(model, file)
-    if index_checksum(model.digest, found.y, found.tokens) != file.index_checksum:
+    if found.checksum(model) != file.index_checksum:
         raise FormatError("the decoded indices do not match the file's checksum (damaged, or a broken decoder)")
     return found
 
 
 def decoded(model: Model, file: Container) -> Indices:
     """The same, unchecked."""
-    return predicted(model, file) if file.cut else _read(model, file)
+    return predicted(model, file) if file.cut else enhanced(model, file, _read(model, file))
+
+
+def enhanced(model: Model, file: Container, base: Indices) -> Indices:
+    """Indices with the enhancement layers that the file has. All but the last one with data are whole."""
+    sections, layers = [data for data in file.enhancements if data], []
+    if base.level is None or base.y is None:
+        return base
+    below = base.level, base.y
+    for n, data in enumerate(sections):
+        layers.append(enhancement.read(model, base.geometry, below, data, file.cut and n == len(sections) - 1))
+        below = layers[-1].level, layers[-1].y
+    return replace(base, layers=tuple(layers))
 
 
 def _read(model: Model, file: Container) -> Indices:
-    """Indices of whole streams."""
+    """Indices of whole streams, without enhancements."""
     geo, level, m = _settings(model, file)
     y: Any = None
     if level is not None:
@@ -118,8 +143,10 @@ def predicted(model: Model, file: Container) -> Indices:
     """Indices of streams whose end may be missing: what they lack is predicted.
 
     In the beginning of a file all sections but the last that is there are whole; of a file that was cut, none is known
-    to be.
+    to be, but those that an enhancement follows.
     """
+    if any(file.enhancements):
+        return enhanced(model, replace(file, cut=True), _read(model, file))
     file = file if file.cut else _whole_but_last(file)
     geo, level, m = _settings(model, file)
     y: Any = None
@@ -135,7 +162,7 @@ def predicted(model: Model, file: Container) -> Indices:
 
 def _whole_but_last(file: Container) -> Container:
     """With zeros behind every stream that another follows: all of it is known then."""
-    there = [n for n, s in enumerate(file.sections) if s.kind in STANDARD and s.data]
+    there = [n for n, s in enumerate(file.sections) if s.kind in CODED and s.data]
     sections = list(file.sections)
     for n in there[:-1]:
         sections[n] = replace(sections[n], data=sections[n].data + bytes(AHEAD))

@@ -15,9 +15,10 @@ from hflow.codec.checksum import index_checksum
 from hflow.codec.geometry import Geometry
 from hflow.codec.lagrangian import choose_rd
 from hflow.codec.pixels import Progress
+from hflow.codec.progressive import choose_progressive, ys
 from hflow.codec.rate import Choice, Coder, Mask, at_quality, choose
 from hflow.codec.refine import STEPS, TUNES, Watch, refine
-from hflow.container import Container, Profile, Section, Settings, serialize
+from hflow.container import Container, Kind, Profile, Section, Settings, serialize
 from hflow.container.metadata import cost, sections
 from hflow.container.model import implied_kinds
 from hflow.errors import InputError, TargetError
@@ -36,6 +37,7 @@ def encode(
     quality: float | None = None,
     roi: Roi | None = None,
     masking: str = "auto",
+    progressive: bool = False,
     device: str = "auto",
     bundle: str | None = None,
     metadata: Collection[str] = (),
@@ -53,18 +55,20 @@ def encode(
     masking: which tokens are sent; auto: what the bundle's ladder says for the size, complexity: more where the picture
     is harder to guess; rd: where tokens take away more error than the same bits in the continuous stream, which is
     tried (slower); or a schedule for the whole picture (none, 1_16, 1_9, 1_4, 1_2, all), these with one
-    sub-quantizer. bundle: name of an installed bundle, default the newest. metadata: what of exif, xmp and icc the file
-    keeps of the image's `info`; it counts like everything else. effort: 0 to 9, how long to refine the continuous
-    stream for this picture (files with tokens are left as they are). tune: what refinement minimises, psnr, balanced or
-    perceptual. time_limit: seconds, all told, after which refinement ends with the best file so far. progress: called
-    with the share done, 0 to 1. refining: called after every step of refinement with the share done, the cost now and
-    at the start; False ends it. Raises
+    sub-quantizer. progressive: in layers, so that the beginning of the file, and what `truncate` makes of it, is nearly
+    as good as a file of that size; the whole is a little less good. bundle: name of an installed bundle, default the
+    newest. metadata: what of exif, xmp and icc the file keeps of the image's `info`; it counts like everything else.
+    effort: 0 to 9, how long to refine the continuous stream for this picture (files with tokens are left as they are).
+    tune: what refinement minimises, psnr, balanced or perceptual. time_limit: seconds, all told, after which refinement
+    ends with the best file so far. progress: called with the share done, 0 to 1. refining: called after every step of
+    refinement with the share done, the cost now and at the start; False ends it. Raises
     InputError for a picture or option that cannot be used, TargetError where no file is small enough, BundleError for a
     missing bundle.
     """
     began = time.monotonic()
     rgb = as_rgb(image)
     check_effort(effort, tune, time_limit, roi)
+    check_progressive(progressive, masking, effort)
     geo = Geometry(rgb.shape[1], rgb.shape[0])
     budget = check_target(bpp, size, quality, geo)
     region = None if roi is None else region_of(roi, geo)
@@ -76,9 +80,15 @@ def encode(
     extra = sections(packed(image, metadata)) if isinstance(image, Image.Image) else ()
 
     def search(size: int) -> Choice:
+        if progressive:
+            return choose_progressive(coder, size)
         return choose_rd(coder, rgb, size) if masking == "rd" else choose(coder, size, mask)
 
-    choice = at_quality(coder, quality) if quality is not None else beside(search, budget, cost(extra))
+    if quality is None:
+        choice = beside(search, budget, cost(extra))
+    else:
+        choice = at_quality(coder, quality)
+        choice = search(choice.size) if progressive else choice
     if effort:
 
         def go_on(share: float, now: float, start: float) -> bool:
@@ -104,6 +114,14 @@ def check_effort(effort: int, tune: str, time_limit: float | None, roi: Roi | No
         raise InputError(f"a time limit is a number of seconds, not {time_limit}")
     if effort and roi is not None:
         raise InputError("effort treats all of a picture alike, so it does not go with roi")
+
+
+def check_progressive(progressive: bool, masking: str, effort: int) -> None:
+    """InputError for what does not go with layers."""
+    if progressive and masking not in ("auto", "none"):
+        raise InputError("a progressive file has no tokens, so it does not go with a way to choose them")
+    if progressive and effort:
+        raise InputError("effort refines a latent in one layer, so it does not go with progressive")
 
 
 def mask_of(masking: str, rgb: np.ndarray) -> Mask | None:
@@ -167,9 +185,13 @@ def pack(model: Model, geo: Geometry, choice: Choice, extra: tuple[Section, ...]
             bundle=model.number,
             fingerprint=model.fingerprint,
             settings=settings,
-            index_checksum=index_checksum(model.digest, choice.y, choice.tokens),
+            index_checksum=index_checksum(model.digest, choice.y, choice.tokens, ys(choice)),
             chunked=chunked,
-            sections=tuple(Section(k, data) for k, data in zip(kinds, choice.sections, strict=True)) + extra,
+            sections=(
+                *(Section(k, data) for k, data in zip(kinds, choice.sections, strict=True)),
+                *(Section(Kind.ENHANCEMENT, data) for *_, data in choice.layers),
+                *extra,
+            ),
         )
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hflow.codec.geometry import Geometry, anchor
-from hflow.entropy import CutDecoder, Decoder, Encoder, decode_latents, encode_latents
+from hflow.entropy import Bounds, CutDecoder, Decoder, Encoder, decode_latents, encode_latents, narrowed
 from hflow.errors import FormatError
 from hflow.integer import scales as S
 from hflow.nets import continuous as C
@@ -20,15 +20,21 @@ LIMIT = 2**15 - 1  # latents are 16-bit integers
 
 
 class _Coder:
-    """Codes one group of values given means (eighths) and scale indices; what `code` does is the subclass's."""
+    """Codes one group of values given means (eighths) and scale indices; what `code` does is the subclass's.
 
-    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+    bounds: what is known of the values, None if nothing is.
+    """
+
+    def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
         raise NotImplementedError
 
-    def group(self, values: np.ndarray | None, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    def group(
+        self, values: np.ndarray | None, mean: np.ndarray, scale: np.ndarray, bounds: Bounds | None = None
+    ) -> np.ndarray:
         base = mean >> S.MEAN
         ids = (scale << S.MEAN) + (mean & (2**S.MEAN - 1))
-        return self.code(None if values is None else values - base, ids) + base
+        within = None if bounds is None else (bounds[0] - base, bounds[1] - base)
+        return self.code(None if values is None else values - base, ids, within) + base
 
 
 def nearest(ids: np.ndarray) -> np.ndarray:
@@ -41,16 +47,20 @@ class _Writer(_Coder):
     def __init__(self) -> None:
         self.coder = Encoder()
 
-    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+    def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
         assert values is not None
-        encode_latents(self.coder, values, ids, TABLES)
+        encode_latents(self.coder, values, ids, TABLES, bounds)
         return values
 
 
-def bits(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """What values (N,), less their means, take under tables `ids`, (N,)."""
+def bits(values: np.ndarray, ids: np.ndarray, bounds: Bounds | None = None) -> np.ndarray:
+    """What values (N,), less their means, take under tables `ids`, (N,), narrowed by what is known of them."""
     size = np.abs(values)
-    out = LOG2[ids, np.where(size <= 15, values + 15, 31)]
+    symbols = np.where(size <= 15, values + 15, 31)
+    if bounds is None:
+        out = LOG2[ids, symbols]
+    else:
+        out = S.FREQ_BITS - np.log2(narrowed(TABLES[ids], *bounds)[np.arange(len(ids)), symbols])
     large = size > 15
     out[large] += 2 * np.floor(np.log2(size[large] - 15)) + 2
     return out
@@ -62,9 +72,9 @@ class _Meter(_Coder):
     def __init__(self) -> None:
         self.bits = 0.0
 
-    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+    def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
         assert values is not None
-        self.bits += float(bits(values, ids).sum())
+        self.bits += float(bits(values, ids, bounds).sum())
         return values
 
 
@@ -72,8 +82,8 @@ class _Reader(_Coder):
     def __init__(self, data: bytes) -> None:
         self.coder = Decoder(data)
 
-    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
-        return decode_latents(self.coder, ids, TABLES)
+    def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
+        return decode_latents(self.coder, ids, TABLES, bounds)
 
 
 class _Mapper(_Coder):
@@ -83,22 +93,27 @@ class _Mapper(_Coder):
         self.reader = reader
         self.groups: list[np.ndarray] = []
 
-    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
-        found = self.reader.code(values, ids)
-        self.groups.append(bits(found, ids))
+    def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
+        found = self.reader.code(values, ids, bounds)
+        self.groups.append(bits(found, ids, bounds))
         return found
 
 
 class _CutReader(_Coder):
-    """Reads what is there; everything beyond is at its mean. `groups`: how many groups were there whole."""
+    """Reads what is there; everything beyond is at its mean. `groups`: how many groups were there whole.
+
+    known: of each group, which of its values were there.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.coder = CutDecoder(data)
         self.groups = 0
+        self.known: list[np.ndarray] = []
 
-    def code(self, values: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
-        found, known = self.coder.decode_latents(ids, TABLES)
+    def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
+        found, known = self.coder.decode_latents(ids, TABLES, bounds)
         self.groups += self.coder.open
+        self.known.append(known)
         return np.where(known, found, nearest(ids))
 
 
@@ -114,9 +129,13 @@ def _prior(model: Model, geo: Geometry, level: int) -> tuple[np.ndarray, np.ndar
 @torch.inference_mode()
 @exact
 def _run(
-    model: Model, geo: Geometry, level: int, coder: _Coder, z: np.ndarray | None, y: np.ndarray | None
-) -> np.ndarray:
-    """z (zh, zw, Cz) and y (h, w, C) through `coder`; None where they are to be read. Returns y."""
+    model: Model, geo: Geometry, level: int, coder: _Coder, z: np.ndarray | None, y: np.ndarray | None,
+    bounds: Bounds | None = None,
+) -> np.ndarray:  # fmt: skip
+    """z (zh, zw, Cz) and y (h, w, C) through `coder`; None where they are to be read. Returns y.
+
+    bounds: the least and the greatest that each value of y should be, (h, w, C) both.
+    """
     ops, p, cfg = model.ops, model.latent, model.cfg
     t = C.tables(ops)
     at = ops.index([anchor(level, cfg.rates)])
@@ -128,8 +147,10 @@ def _run(
     def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
         here = mask > 0
         out = np.zeros((geo.h, geo.w, cfg.slices[s]), dtype=np.int64)
-        given = None if y is None else y[here, offsets[s] : offsets[s + 1]].ravel()
-        values = coder.group(given, ops.numpy(mean)[0][here].ravel(), ops.numpy(scale)[0][here].ravel())
+        part = here, slice(offsets[s], offsets[s + 1])
+        given = None if y is None else y[part].ravel()
+        within = None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
+        values = coder.group(given, ops.numpy(mean)[0][here].ravel(), ops.numpy(scale)[0][here].ravel(), within)
         out[here] = values.reshape(-1, cfg.slices[s])
         return ops.const(out[None])
 
@@ -139,23 +160,25 @@ def _run(
     return y
 
 
-def write(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray) -> bytes:
+def write(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None) -> bytes:
     """The section's bytes."""
     coder = _Writer()
-    _run(model, geo, level, coder, z, y)
+    _run(model, geo, level, coder, z, y, bounds)
     return coder.coder.finish()
 
 
-def measure(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray) -> float:
+def measure(
+    model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None
+) -> float:
     """Its size in bits, without writing it; at most a byte below the truth."""
     coder = _Meter()
-    _run(model, geo, level, coder, z, y)
+    _run(model, geo, level, coder, z, y, bounds)
     return coder.bits
 
 
-def read(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray:
+def read(model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds | None = None) -> np.ndarray:
     """y (h, w, C), int64. FormatError if the bytes cannot be."""
-    return _run(model, geo, level, _Reader(data), None, None)
+    return _run(model, geo, level, _Reader(data), None, None, bounds)
 
 
 def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray:
@@ -168,6 +191,19 @@ def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray
     if not coder.groups:
         raise FormatError(f"too short: {len(data)} bytes of the continuous stream do not make a picture")
     return y
+
+
+def read_known(model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
+    """y (h, w, C) of a stream whose end may be missing, 0 where it is, and what of it is there, (h, w, C) bool."""
+    coder = _CutReader(data)
+    y = _run(model, geo, level, coder, None, None, bounds)
+    known = np.zeros(y.shape, dtype=bool)
+    first = C.checkerboard(geo.h, geo.w) > 0
+    ends = np.cumsum([0, *model.cfg.slices])
+    for n, group in enumerate(coder.known[1:]):
+        here = ~first if n % 2 else first
+        known[here, ends[n // 2] : ends[n // 2 + 1]] = group.reshape(int(here.sum()), -1)
+    return np.where(known, y, 0), known
 
 
 @torch.inference_mode()
@@ -184,10 +220,12 @@ def least(model: Model, geo: Geometry, level: int, data: bytes) -> int:
     return high
 
 
-def read_map(model: Model, geo: Geometry, level: int, data: bytes, cut: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def read_map(
+    model: Model, geo: Geometry, level: int, data: bytes, cut: bool = False, bounds: Bounds | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """y (h, w, C) and how many bits each cell took (h, w); those of z are shared out evenly."""
     coder = _Mapper(_CutReader(data) if cut else _Reader(data))
-    y = _run(model, geo, level, coder, None, None)
+    y = _run(model, geo, level, coder, None, None, bounds)
     z = coder.groups[0].reshape(geo.zh, geo.zw, -1).sum(2) / 16
     spent = np.repeat(np.repeat(z, 4, 0), 4, 1)[: geo.h, : geo.w].copy()
     first = C.checkerboard(geo.h, geo.w) > 0

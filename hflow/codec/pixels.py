@@ -82,14 +82,15 @@ def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
     return out
 
 
-def rate_tensor(model: Model, level: int | None) -> Tensor:
+def rate_tensor(model: Model, level: float | None) -> Tensor:
+    """A rate level, or one between two, as the networks take it, (1,)."""
     return torch.tensor([(level or 0) / (LEVELS - 1)], dtype=torch.float32, device=model.device)
 
 
 @torch.inference_mode()
 @exact
-def continuous_features(model: Model, y: np.ndarray, level: int) -> Features:
-    """Latent integers (h, w, C) to the correction network's features."""
+def continuous_features(model: Model, y: np.ndarray, level: float) -> Features:
+    """The latent in steps (h, w, C) to the correction network's features."""
     rate = rate_tensor(model, level)
     values = torch.from_numpy(y.astype(np.float32)).to(model.device).permute(2, 0, 1)[None]
     return model.nets.decoder.correction(values / model.nets.gain(rate), rate)
@@ -99,7 +100,7 @@ def continuous_features(model: Model, y: np.ndarray, level: int) -> Features:
 @exact
 @steady(lambda geo: geo.width * geo.height)
 def synthesize(
-    model: Model, geo: Geometry, level: int | None, y: np.ndarray | None, tokens: np.ndarray | None,
+    model: Model, geo: Geometry, level: float | None, y: np.ndarray | None, tokens: np.ndarray | None,
     sent: np.ndarray | None, fidelity: float = 1.0, progress: Progress = None,
 ) -> np.ndarray:  # fmt: skip
     """Indices to the picture (H, W, 3) uint8.

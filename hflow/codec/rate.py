@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,11 @@ class Choice:
     chunks: tuple[bytes, ...] = ()
     tokens: np.ndarray | None = None  # (th, tw, m), as the decoder will hold them
     sent: np.ndarray | None = None  # (th, tw) bool
+    layers: tuple[tuple[int, np.ndarray, bytes], ...] = ()  # enhancements: rate level, y, section
+
+    def above(self, level: int, y: np.ndarray, data: bytes) -> Choice:
+        """With one enhancement layer more."""
+        return replace(self, layers=(*self.layers, (level, y, data)))
 
     @property
     def sections(self) -> list[bytes]:
@@ -64,7 +70,9 @@ class Choice:
     @property
     def size(self) -> int:
         """Bytes of the whole file."""
-        return 16 + sum(len(p) + max(1, -(-len(p).bit_length() // 7)) for p in self.sections)
+        parts = self.sections + [data for *_, data in self.layers]
+        explicit = 1 + len(parts) if self.layers else 0
+        return 16 + explicit + sum(len(p) + max(1, -(-len(p).bit_length() // 7)) for p in parts)
 
     @property
     def schedule(self) -> MaskSchedule:
@@ -93,18 +101,20 @@ class Coder:
             self.tried[level, offset] = z, y, latents.measure(self.model, self.geo, level, z, y) / 8
         return self.tried[level, offset]
 
-    def highest(self, budget: float) -> int | None:
+    def highest(self, budget: float, measure: Callable[[int], float] | None = None) -> int | None:
         """A rate step whose continuous stream fits in `budget` bytes, and near enough below the highest such.
 
-        A guess, what it was wrong by, a better guess: two or three measurements do.
+        A guess, what it was wrong by, a better guess: two or three measurements do. measure: bytes at a rate step, of
+        something else than the continuous stream that grows like it.
         """
+        measure = measure or (lambda step: self.continuous(*setting(step))[2])
         low, high = -1, TOP + 1  # `low` fits, `high` does not; both are beyond what has been tried
         enough = max(CLOSE * budget, FEW)
         wrong: dict[int, float] = {}  # logarithm of size over guess of what has been measured
         step = self.aim(budget, 0.0)
         while high - low > 1 and budget > 0:
             step = min(max(step, low + 1), high - 1)
-            size = max(1.0, self.continuous(*setting(step))[2])
+            size = max(1.0, measure(step))
             low, high = (step, high) if size <= budget else (low, step)
             if budget - enough <= size <= budget:
                 break

@@ -13,7 +13,7 @@ from itertools import islice
 
 from hflow.codec.decode import AHEAD, MAX_PIXELS, Indices, check, indices, predicted
 from hflow.container import Container, Kind, Section, parse, parse_unchecked
-from hflow.container.model import STANDARD
+from hflow.container.model import CODED
 from hflow.container.repair import repairs
 from hflow.errors import HflowError
 from hflow.nets.bundle import Model, for_file, pick_device
@@ -61,7 +61,7 @@ def _readings(data: bytes) -> Iterator[tuple[Container, str | None]]:
     with suppress(HflowError):
         file, missing = parse_unchecked(data)
         if not missing:
-            lost = "the metadata are lost" if file.extra else "nothing is lost"
+            lost = "the metadata are lost" if _bare(file) != file else "nothing is lost"
             yield _bare(file), f"damaged outside of the picture: {lost}, the indices match their checksum"
     for other in islice(repairs(data), TRIES):
         with suppress(HflowError):
@@ -74,17 +74,21 @@ def _left(file: Container, missing: int) -> tuple[Container, str]:
     file = _bare(file)
     if missing:
         return file, f"cut off, at least {missing} bytes are lost: the rest is predicted, and nothing vouches for it"
-    dropped = file.continuous is not None and any(file.index_chunks)
+    above = {Kind.INDEX: "tokens", Kind.ENHANCEMENT: "enhancements"}
+    dropped = [
+        name for kind, name in above.items()
+        if file.continuous is not None and any(s.data for s in file.sections if s.kind == kind)
+    ]  # fmt: skip
 
     def usable(s: Section) -> bytes:
-        return b"" if not s.data or (dropped and s.kind == Kind.INDEX) else s.data + bytes(AHEAD)
+        return b"" if not s.data or (dropped and s.kind in above) else s.data + bytes(AHEAD)
 
     file = replace(file, sections=tuple(replace(s, data=usable(s)) for s in file.sections))
     if dropped:
-        return file, "damaged: the tokens are dropped, nothing vouches for the continuous stream"
+        return file, f"damaged: the {' and '.join(dropped)} are dropped, nothing vouches for the continuous stream"
     return file, "damaged: nothing vouches for the picture"
 
 
 def _bare(file: Container) -> Container:
     """Without what the indices do not depend on."""
-    return replace(file, sections=tuple(s for s in file.sections if s.kind in STANDARD))
+    return replace(file, sections=tuple(s for s in file.sections if s.kind in CODED))

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hflow.codec import latents, tokens
+from hflow.codec import enhancement, latents, tokens
 from hflow.codec.decode import check, decoded, sent_by
 from hflow.codec.geometry import CELL, TOKEN, Geometry
-from hflow.codec.pixels import synthesize
 from hflow.container import parse
 from hflow.nets.bundle import for_file, pick_device
 
@@ -49,12 +48,16 @@ def spending(data: bytes, *, device: str = "auto") -> Spending:
     geo, level = found.geometry, found.level
     cells, spent, known, right = np.zeros((geo.h, geo.w)), np.zeros((geo.th, geo.tw)), None, None
     if level is not None:
-        _, cells = latents.read_map(model, geo, level, file.continuous or b"", file.cut)
+        layered = any(file.enhancements)
+        y, cells = latents.read_map(model, geo, level, file.continuous or b"", file.cut and not layered)
+        for data, layer in zip(filter(None, file.enhancements), found.layers, strict=True):
+            within = enhancement.bounds(model, (level, y), layer.level)
+            y, more = latents.read_map(model, geo, layer.level, data[1:], not layer.known.all(), within)
+            level, cells = layer.level, cells + more
     if found.tokens is not None:
         sent, m = sent_by(file, geo), file.settings.m
-        spent, known, right = tokens.read_map(model, geo, level, found.y, m, sent, file.index_chunks, file.cut)
-    picture = synthesize(model, geo, level, found.y, found.tokens, found.sent)
-    return Spending(geo, cells, spent, known, right, picture)
+        spent, known, right = tokens.read_map(model, geo, found.level, found.y, m, sent, file.index_chunks, file.cut)
+    return Spending(geo, cells, spent, known, right, found.picture(model))
 
 
 def paint(s: Spending) -> Image.Image:

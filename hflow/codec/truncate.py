@@ -1,4 +1,7 @@
-"""A smaller file of the same picture, cut from a larger one: no original is needed, and nothing is coded again."""
+"""A smaller file of the same picture, cut from a larger one: no original is needed, and nothing is coded again.
+
+Of enhancement layers (codec/enhancement.py) the last one that stays is cut; all others stay whole.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from hflow.codec import latents
-from hflow.codec.checksum import index_checksum
 from hflow.codec.decode import check, decoded
 from hflow.codec.geometry import Geometry
 from hflow.container import Container, Kind, MaskSchedule, parse, serialize
-from hflow.container.model import STANDARD
+from hflow.container.model import CODED
 from hflow.errors import FormatError, TargetError
 from hflow.nets.bundle import Model, for_file, pick_device
 
@@ -38,8 +40,7 @@ def truncate(data: bytes, size: int, *, device: str = "auto") -> bytes:
     room = size - smallest + least
     while len(serialize(short := _keep(file, room))) > size:  # a length may take a byte more
         room -= 1
-    found = decoded(model, short)
-    return serialize(replace(short, index_checksum=index_checksum(model.digest, found.y, found.tokens)))
+    return serialize(replace(short, index_checksum=decoded(model, short).checksum(model)))
 
 
 def _known(model: Model, file: Container) -> Container:
@@ -47,7 +48,7 @@ def _known(model: Model, file: Container) -> Container:
 
     They are not missed in a picture, but tokens can only be decoded with the latent that they were coded with.
     """
-    if file.cut or not any(file.index_chunks) or file.continuous is None:
+    if file.cut or not any(file.index_chunks) or file.continuous is None or file.enhancements:
         return file
     geo, level, stream = Geometry(file.width, file.height), file.settings.rate - 1, file.continuous
     y = latents.read(model, geo, level, stream)
@@ -64,13 +65,19 @@ def _known(model: Model, file: Container) -> Container:
 
 
 def _keep(file: Container, room: int) -> Container:
-    """The file with the first `room` bytes of its standard sections; without tokens where none of theirs is left."""
-    sections = []
+    """The file with the first `room` bytes of its coded sections; without tokens where none of theirs is left."""
+    sections, whole = [], True
     for s in file.sections:
-        if s.kind in STANDARD:
-            s = replace(s, data=s.data[:room])
-            room -= len(s.data)
+        if s.kind in CODED:
+            left = s.data[:room]
+            room -= len(left)
+            if s.kind == Kind.ENHANCEMENT and len(left) < min(2, len(s.data)):
+                continue  # a rate alone says nothing
+            whole = whole and len(left) == len(s.data)
+            s = replace(s, data=left)
         sections.append(s)
+    if file.enhancements and whole:  # an end between two layers is an end
+        return replace(file, sections=tuple(sections), cut=file.cut and len(sections) == len(file.sections))
     if file.continuous is not None and not any(s.data for s in sections if s.kind == Kind.INDEX):
         settings = replace(file.settings, m=0, mask=MaskSchedule.NONE)
         sections = [s for s in sections if s.kind not in (Kind.MASK, Kind.INDEX)]

@@ -50,9 +50,11 @@ class Kind(IntEnum):
     LQ = 5
     FRAME = 6
     METADATA = 7
+    ENHANCEMENT = 8
 
 
-STANDARD = (Kind.CONTINUOUS, Kind.MASK, Kind.INDEX)
+STANDARD = (Kind.CONTINUOUS, Kind.MASK, Kind.INDEX)  # what the settings imply
+CODED = (*STANDARD, Kind.ENHANCEMENT)  # what indices are decoded from; critical
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class Container:
 
     width, height: pixels, 1..65535. bundle: number of the model bundle, 0..255. fingerprint: first byte of its
     SHA-256, 0..255. index_checksum: 0..65535, opaque here. chunked: index stages lie in one chunk each, else all in
-    one. sections: the standard ones that the settings imply, in their order, with any others in between. cut: the
-    entropy-coded ones may end before their last symbol.
+    one. sections: the standard ones that the settings imply, in their order, with any others in between, but
+    enhancements behind them. cut: the entropy-coded ones may end before their last symbol.
     """
 
     width: int
@@ -114,6 +116,11 @@ class Container:
         return tuple(s.data for s in self.sections if s.kind == Kind.INDEX)
 
     @property
+    def enhancements(self) -> tuple[bytes, ...]:
+        """The enhancement layers, from coarse to fine."""
+        return tuple(s.data for s in self.sections if s.kind == Kind.ENHANCEMENT)
+
+    @property
     def extra(self) -> tuple[Section, ...]:
         """The sections that the settings do not imply."""
         return tuple(s for s in self.sections if s.kind not in STANDARD)
@@ -132,3 +139,9 @@ def implied_kinds(settings: Settings, chunked: bool) -> tuple[int, ...]:
     if settings.m > 0 and settings.mask != MaskSchedule.NONE:
         kinds += [Kind.INDEX] * (STAGES if chunked else 1)
     return tuple(kinds)
+
+
+def misplaced(settings: Settings, kinds: tuple[int, ...]) -> bool:
+    """Whether there is an enhancement among sections of these kinds that nothing, or not all of it, stands before."""
+    first = kinds.index(Kind.ENHANCEMENT) if Kind.ENHANCEMENT in kinds else len(kinds)
+    return first < len(kinds) and (settings.rate == 0 or any(k in STANDARD for k in kinds[first:]))

@@ -5,6 +5,7 @@ import struct
 from hflow.container.crc import crc16
 from hflow.container.model import (
     CHUNKED,
+    CODED,
     CRC_SIZE,
     CUT,
     EXPLICIT,
@@ -21,6 +22,7 @@ from hflow.container.model import (
     Section,
     Settings,
     implied_kinds,
+    misplaced,
 )
 from hflow.container.reader import CutReader, Reader, Truncated
 from hflow.container.varint import read_varint
@@ -105,7 +107,7 @@ def _read_rest(reader: Reader, flags: int) -> Container:
     settings = Settings(rate, packed & 7, _mask(packed >> 3 & 7), _profile(packed >> 6))
     chunked = bool(flags & CHUNKED)
     implied = implied_kinds(settings, chunked)
-    sections = _read_explicit(reader, implied) if flags & EXPLICIT else _read_compact(reader, implied)
+    sections = _read_explicit(reader, settings, implied) if flags & EXPLICIT else _read_compact(reader, implied)
     return Container(width, height, bundle, fingerprint, settings, checksum, chunked, sections, bool(flags & CUT))
 
 
@@ -131,7 +133,7 @@ def _read_compact(reader: Reader, implied: tuple[int, ...]) -> tuple[Section, ..
     return tuple(sections)
 
 
-def _read_explicit(reader: Reader, implied: tuple[int, ...]) -> tuple[Section, ...]:
+def _read_explicit(reader: Reader, settings: Settings, implied: tuple[int, ...]) -> tuple[Section, ...]:
     count = read_varint(reader.byte)
     if count > MAX_SECTIONS:
         raise FormatError(f"malformed: {count} sections, at most {MAX_SECTIONS} are allowed")
@@ -150,11 +152,13 @@ def _read_explicit(reader: Reader, implied: tuple[int, ...]) -> tuple[Section, .
     standard = tuple(s.kind for s in sections if s.kind in STANDARD)
     if standard != (implied[: len(standard)] if reader.ended else implied):
         raise FormatError("malformed: the sections are not those that the settings imply")
+    if misplaced(settings, tuple(s.kind for s in sections)):
+        raise FormatError("malformed: an enhancement stands before what it enhances")
     return tuple(sections)
 
 
 def _check_known(section: Section) -> None:
-    if section.kind in STANDARD:
+    if section.kind in CODED:
         if not section.critical:
             raise FormatError(f"malformed: section {section.kind} is not marked critical")
     elif section.critical:

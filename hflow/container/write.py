@@ -5,6 +5,7 @@ import struct
 from hflow.container.crc import crc16
 from hflow.container.model import (
     CHUNKED,
+    CODED,
     CUT,
     EXPLICIT,
     MAX_SECTIONS,
@@ -15,6 +16,7 @@ from hflow.container.model import (
     MaskSchedule,
     Profile,
     implied_kinds,
+    misplaced,
 )
 from hflow.container.varint import write_varint
 
@@ -63,7 +65,9 @@ def check(c: Container) -> None:
     for section in c.sections:
         if not 0 <= section.kind <= 0x7F:
             raise ValueError(f"section id is {section.kind}, not in 0..127")
-        if section.critical != (section.kind in STANDARD):
+        if section.critical != (section.kind in CODED):
             raise ValueError(f"section {section.kind} must{' not' * section.critical} be critical")
     if tuple(s.kind for s in c.sections if s.kind in STANDARD) != implied_kinds(c.settings, c.chunked):
         raise ValueError("the sections are not those that the settings imply")
+    if misplaced(c.settings, tuple(s.kind for s in c.sections)):
+        raise ValueError("an enhancement stands before what it enhances")

@@ -2,7 +2,18 @@
 
 from hflow.entropy.coder import Decoder, Encoder
 from hflow.entropy.cut import CutDecoder
-from hflow.entropy.latents import MAX_LATENT, decode_latents, encode_latents
+from hflow.entropy.latents import MAX_LATENT, Bounds, decode_latents, encode_latents
+from hflow.entropy.narrow import narrowed
 from hflow.entropy.tables import TOTAL
 
-__all__ = ["MAX_LATENT", "TOTAL", "CutDecoder", "Decoder", "Encoder", "decode_latents", "encode_latents"]
+__all__ = [
+    "MAX_LATENT",
+    "TOTAL",
+    "Bounds",
+    "CutDecoder",
+    "Decoder",
+    "Encoder",
+    "decode_latents",
+    "encode_latents",
+    "narrowed",
+]

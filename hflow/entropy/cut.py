@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hflow.entropy.coder import Decoder, grouped
-from hflow.entropy.latents import decode_escape, decode_symbols, escaped
+from hflow.entropy.latents import Bounds, decode_escape, decode_symbols, escaped
 from hflow.entropy.tables import Ints
 from hflow.errors import FormatError
 
@@ -55,10 +55,10 @@ class CutDecoder:
         """Symbols (N,) under freqs (N, V), as `Decoder.decode`, and which are known (N,); the others are 0."""
         return self._agree(np.arange(len(freqs)), lambda d: d.decode(freqs))
 
-    def decode_latents(self, table_ids: Ints, tables: Ints) -> tuple[Values, Known]:
+    def decode_latents(self, table_ids: Ints, tables: Ints, bounds: Bounds | None = None) -> tuple[Values, Known]:
         """Values (N,) as `decode_latents`, and which are known (N,); the others are 0."""
         order = grouped(table_ids)
-        values, known = self._agree(order, lambda d: decode_symbols(d, table_ids, tables))
+        values, known = self._agree(order, lambda d: decode_symbols(d, table_ids, tables, bounds))
         for n in escaped(values, table_ids):
             values[n], known[n] = self._escape()
         return values, known

@@ -15,6 +15,7 @@ ACC_LIMIT = 2**24  # every accumulated sum stays below: exact in fp32, in any or
 FREQ_BITS = 16  # frequencies of a symbol sum to 2^16
 MEAN = 3  # means of the continuous latent: eighths
 SCALES = 40  # scale indices of the continuous latent
+OCTAVES = 10  # by which steps of two layers of the latent can differ at most
 SCALE_MIN, SCALE_STEP = math.log(0.055), 0.155  # log of the logistic scale = SCALE_MIN + index * SCALE_STEP
 
 
@@ -40,6 +41,11 @@ def attention_table() -> list[int]:
 def exp2_table() -> list[int]:
     """512 entries: round(2^15 * 2^(-d / 32)), d = distance from the largest logit."""
     return [math.floor(2**15 * 2 ** (-d / 2**LOGIT) + 0.5) for d in range(512)]
+
+
+def power_table() -> list[int]:
+    """64 entries: floor(2^(16 + i / 64)). None of them is near an integer, so floats find them."""
+    return [math.floor(2 ** (16 + i / 64)) for i in range(64)]
 
 
 def latent_tables() -> list[list[int]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hflow.errors import BundleError
 
-DTYPES = {"I8": "<i1", "I16": "<i2", "I32": "<i4"}
+DTYPES = {"I8": "<i1", "I16": "<i2", "I32": "<i4", "F16": "<f2"}
 
 
 class Layer(NamedTuple):
@@ -37,6 +37,7 @@ class Bundle:
     m_max: int  # M
     codewords: int  # V
     arrays: dict[str, np.ndarray]
+    gains: np.ndarray  # (R, C), logarithms in units of 2^-16
 
     def layer(self, name: str) -> Layer:
         return Layer(self.array(f"{name}.weight"), self.array(f"{name}.bias"), int(self.array(f"{name}.acc_bits")))
@@ -69,20 +70,30 @@ def load(folder: Path) -> Bundle:
     if digest.hex() != stated:
         raise BundleError(f"{folder}: the weights are not the ones that bundle.json names")
     channels, hyper, rates, m_max, codewords = sizes
-    return Bundle(number, digest, channels, slices, hyper, rates, m_max, codewords, integers(raw))
+    return Bundle(number, digest, channels, slices, hyper, rates, m_max, codewords, integers(raw), gains(raw))
 
 
 def integers(raw: bytes) -> dict[str, np.ndarray]:
     """The arrays `int.*` of a safetensors file, as int64."""
+    return {n.removeprefix("int."): a.astype(np.int64) for n, a in arrays(raw, "int.").items()}
+
+
+def gains(raw: bytes) -> np.ndarray:
+    """Section 3.6: the half-precision numbers of `float.gain.log_gain`, in units of 2^-16, rounded down."""
+    stored = arrays(raw, "float.gain.log_gain")["float.gain.log_gain"]
+    return np.floor(stored.astype(np.float64) * 65536).astype(np.int64)
+
+
+def arrays(raw: bytes, prefix: str) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file whose names begin so."""
     length = int.from_bytes(raw[:8], "little")
     header: dict[str, Any] = json.loads(raw[8 : 8 + length])
     data = raw[8 + length :]
     found = {}
     for name, entry in header.items():
-        if name.startswith("int."):
+        if name.startswith(prefix):
             start, end = entry["data_offsets"]
-            values = np.frombuffer(data[start:end], DTYPES[entry["dtype"]])
-            found[name.removeprefix("int.")] = values.reshape(entry["shape"]).astype(np.int64)
+            found[name] = np.frombuffer(data[start:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return found
 
 

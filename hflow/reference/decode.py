@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hflow.container import Container, Profile, parse
 from hflow.errors import BundleError, FormatError
-from hflow.reference.bundle import Bundle, find, load
-from hflow.reference.latent import continuous
+from hflow.reference.bundle import find, load
+from hflow.reference.latent import anchor_rate, continuous, enhancement
 from hflow.reference.masks import sent_grid
 from hflow.reference.predictor import context
 from hflow.reference.tokens import tokens
@@ -21,18 +21,23 @@ MAX_PIXELS = 2**28
 
 @dataclass(frozen=True)
 class Indices:
-    """y (h, w, C) or None, tokens (rows, columns, m) or None, and the bytes that checksums of them are taken over."""
+    """y (h, w, C) or None, tokens (rows, columns, m) or None, and the bytes that checksums of them are taken over.
+
+    layers: y of each enhancement layer, from coarse to fine.
+    """
 
     y: np.ndarray | None
     tokens: np.ndarray | None
     digest: bytes
     stored: int  # the file's index checksum
+    layers: tuple[np.ndarray, ...] = ()
 
     @property
     def serialized(self) -> bytes:
         """Section 6."""
         y = b"" if self.y is None else self.y.astype("<i2").tobytes()
-        return self.digest + y + (b"" if self.tokens is None else self.tokens.astype("u1").tobytes())
+        q = b"" if self.tokens is None else self.tokens.astype("u1").tobytes()
+        return self.digest + y + q + b"".join(layer.astype("<i2").tobytes() for layer in self.layers)
 
     @property
     def checksum(self) -> int:
@@ -67,15 +72,23 @@ def read(data: bytes, bundle: Path | None = None) -> Indices:
     if settings.m > using.m_max:
         raise FormatError(f"{settings.m} sub-quantizers, but the bundle has {using.m_max}")
     h, w = -(-file.height // 32), -(-file.width // 32)
-    anchor = anchor_rate(settings.rate, using)
+    above = [data for data in file.enhancements if data]
+    cut = file.cut and not above  # an enhancement says that what it follows is whole
     y = q = None
     if settings.rate > 0:
-        y = continuous(using, file.continuous or b"", file.cut, anchor, h, w)
-    if has_tokens(file):
+        y = continuous(using, file.continuous or b"", cut, settings.rate, h, w)
+    if has_tokens(replace(file, cut=cut)):
+        anchor = anchor_rate(settings.rate, using)
         ctx = context(using, np.zeros((h, w, using.channels), np.int64) if y is None else y, anchor)
         sent = sent_grid(settings.mask.label, file.mask_data, (-(-file.height // 16), -(-file.width // 16)))
-        q = tokens(using, file.index_chunks, file.cut, sent, settings.m, ctx)
-    return Indices(y, q, using.digest, file.index_checksum)
+        q = tokens(using, file.index_chunks, cut, sent, settings.m, ctx)
+    layers: list[np.ndarray] = []
+    rate, below = settings.rate, y
+    for n, data in enumerate(above):
+        assert below is not None  # a file with enhancements has a rate
+        rate, below = enhancement(using, data, file.cut and n == len(above) - 1, (rate, below))
+        layers.append(below)
+    return Indices(y, q, using.digest, file.index_checksum, tuple(layers))
 
 
 def check(file: Container) -> None:
@@ -96,14 +109,6 @@ def has_tokens(file: Container) -> bool:
     if not found and file.settings.rate == 0:
         raise FormatError("too short: no token of the picture is there")
     return found
-
-
-def anchor_rate(rate: int, bundle: Bundle) -> int:
-    """Section 2, and 5.1 for files without a continuous stream."""
-    if rate == 0:
-        return bundle.rates
-    level = rate - 1
-    return (2 * level * (bundle.rates - 1) + 63) // 126
 
 
 def crc16(data: bytes) -> int:

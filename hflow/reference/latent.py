@@ -1,4 +1,4 @@
-"""The continuous stream (decoding.md, section 3): section data to y."""
+"""The continuous stream and what enhances it (decoding.md, section 3): section data to y."""
 
 from __future__ import annotations
 
@@ -8,44 +8,114 @@ from hflow.errors import FormatError
 from hflow.reference.bundle import Bundle
 from hflow.reference.ops import act, conv3, grid_mean, linear, scale_index, shift, table, upscale
 from hflow.reference.range_decoder import CutDecoder, RangeDecoder, latents
-from hflow.reference.tables import GELU, LATENT, SQUASH
+from hflow.reference.tables import GELU, LATENT, POWER, SQUASH
+
+Decoder = RangeDecoder | CutDecoder
+Bounds = tuple[np.ndarray, np.ndarray]
 
 
-def group(decoder: RangeDecoder | CutDecoder, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Sections 3.1 and 3.5: values of the shape of their means, coded in the order in which they are stored."""
+def group(
+    decoder: Decoder, mean: np.ndarray, scale: np.ndarray, bounds: Bounds | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sections 3.1 and 3.5: values of the shape of their means, in the order in which they are stored, and which are
+    known."""
     numbers = (8 * scale + mean % 8).ravel().tolist()
     nearest = (mean % 8 >= 4).ravel().tolist()
-    values = [n if v is None else v for v, n in zip(latents(decoder, LATENT, numbers), nearest, strict=True)]
-    return np.array(values, np.int64).reshape(mean.shape) + mean // 8
+    within = None
+    if bounds is not None:
+        within = list(zip(*((b - mean // 8).ravel().tolist() for b in bounds), strict=True))
+    found = latents(decoder, LATENT, numbers, within)
+    values = [n if v is None else v for v, n in zip(found, nearest, strict=True)]
+    known = np.array([v is not None for v in found], bool).reshape(mean.shape)
+    return np.array(values, np.int64).reshape(mean.shape) + mean // 8, known
 
 
-def continuous(bundle: Bundle, data: bytes, cut: bool, anchor: int, h: int, w: int) -> np.ndarray:
-    """y (h, w, C). FormatError for data that cannot be. cut: the end may be missing."""
+def continuous(bundle: Bundle, data: bytes, cut: bool, rate: int, h: int, w: int) -> np.ndarray:
+    """y (h, w, C) of a section 1. FormatError for data that cannot be. cut: the end may be missing."""
     decoder = CutDecoder(data) if cut else RangeDecoder(data)
-    z = hyper_latent(bundle, decoder, anchor, -(-h // 4), -(-w // 4))
-    if not decoder.open:
+    y, _, complete = stream(bundle, decoder, anchor_rate(rate, bundle), h, w)
+    if not complete:
         raise FormatError("too short: not all of z is there")
+    return y
+
+
+def anchor_rate(rate: int, bundle: Bundle) -> int:
+    """Section 2, and 5.1 for files without a continuous stream."""
+    if rate == 0:
+        return bundle.rates
+    level = rate - 1
+    return (2 * level * (bundle.rates - 1) + 63) // 126
+
+
+def enhancement(bundle: Bundle, data: bytes, cut: bool, below: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
+    """Section 3.6: rate and y, with 0 where it is not known. below: the same of the layer below."""
+    rate, y = data[0], below[1]
+    if not 1 <= rate <= 64:
+        raise FormatError(f"rate {rate} of an enhancement needs a newer version")
+    decoder = CutDecoder(data[1:]) if cut else RangeDecoder(data[1:])
+    limits = bounds(bundle, below[0], rate, y)
+    found, known, _ = stream(bundle, decoder, anchor_rate(rate, bundle), y.shape[0], y.shape[1], limits)
+    return rate, np.where(known, found, 0)
+
+
+def bounds(bundle: Bundle, low: int, high: int, y: np.ndarray) -> Bounds:
+    """Section 3.6: the least and the greatest that values of rate `high` should be, by y of rate `low`."""
+    ratio = np.array([step_ratio(e) for e in octaves(bundle, low, high)])
+    size = np.abs(y)
+    most = (ratio * (16 * size + 10) + 7 * 2**16) // 2**20
+    least = np.where(size > 0, (ratio * (16 * size - 7) + 6 * 2**16) // 2**20, -most)
+    return np.where(y < 0, -most, least), np.where(y < 0, -least, most)
+
+
+def octaves(bundle: Bundle, low: int, high: int) -> list[int]:
+    """How much finer the steps of rate `high` are, in 64ths of an octave."""
+
+    def logarithm(rate: int, channel: int) -> int:
+        row, part = divmod((rate - 1) * (bundle.rates - 1), 63)
+        column = [*bundle.gains[:, channel].tolist(), 0]  # after the last row there is no part
+        return (63 - part) * column[row] + part * column[row + 1]
+
+    apart = [logarithm(high, c) - logarithm(low, c) for c in range(bundle.channels)]
+    return [max(-640, min(640, (375 * d + 2**23) // 2**24)) for d in apart]
+
+
+def step_ratio(octaves: int) -> int:
+    """2^(16 + octaves / 64), rounded down twice."""
+    return POWER[octaves % 64] * 2**640 // 2 ** (640 - octaves // 64)
+
+
+def stream(
+    bundle: Bundle, decoder: Decoder, anchor: int, h: int, w: int, bounds: Bounds | None = None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """y (h, w, C), which of it is known, and whether z is."""
+    z = hyper_latent(bundle, decoder, anchor, -(-h // 4), -(-w // 4))
+    complete = decoder.open
     hyper = hyper_features(bundle, z, anchor)[:h, :w]
     y = np.zeros((h, w, bundle.channels), np.int64)
+    known = np.zeros(y.shape, bool)
     first = 0
     for s, size in enumerate(bundle.slices):
         channels = slice(first, first + size)
         for odd in (0, 1):
             mean, scale = slice_parameters(bundle, f"latent.slices.{s}", hyper, y)
             rows, cols = np.nonzero(np.add.outer(np.arange(h), np.arange(w)) % 2 == odd)
-            y[rows, cols, channels] = group(decoder, mean[rows, cols], scale[rows, cols])
+            within = None
+            if bounds is not None:
+                within = bounds[0][rows, cols, channels], bounds[1][rows, cols, channels]
+            values, there = group(decoder, mean[rows, cols], scale[rows, cols], within)
+            y[rows, cols, channels], known[rows, cols, channels] = values, there
         first += size
     if np.abs(y).max() > 32767:
         raise FormatError("damaged: a latent is out of range")
-    return y
+    return y, known, complete
 
 
-def hyper_latent(bundle: Bundle, decoder: RangeDecoder | CutDecoder, anchor: int, rows: int, cols: int) -> np.ndarray:
+def hyper_latent(bundle: Bundle, decoder: Decoder, anchor: int, rows: int, cols: int) -> np.ndarray:
     """Section 3.2: z (rows, cols, Z)."""
     mean = bundle.rows("latent.z_mean")[anchor]
     scale = scale_index(bundle.rows("latent.z_scale")[anchor], 3)
     shape = (rows, cols, bundle.hyper)
-    return group(decoder, np.broadcast_to(mean, shape), np.broadcast_to(scale, shape))
+    return group(decoder, np.broadcast_to(mean, shape), np.broadcast_to(scale, shape))[0]
 
 
 def hyper_features(bundle: Bundle, z: np.ndarray, anchor: int) -> np.ndarray:

@@ -99,15 +99,29 @@ class CutDecoder:
 
 
 def latents(
-    decoder: RangeDecoder | CutDecoder, tables: Sequence[Sequence[int]], numbers: Sequence[int]
-) -> list[int | None]:
-    """A group of latents minus their integer means: value n under tables[numbers[n]] (sections 2.4 and 2.5)."""
+    decoder: RangeDecoder | CutDecoder, tables: Sequence[Sequence[int]], numbers: Sequence[int],
+    bounds: Sequence[tuple[int, int]] | None = None,
+) -> list[int | None]:  # fmt: skip
+    """A group of latents minus their integer means: value n under tables[numbers[n]] (sections 2.4 and 2.5).
+
+    bounds: the least and the greatest that each value should be, by which its table is narrowed (section 2.7).
+    """
     order = sorted(range(len(numbers)), key=lambda n: (numbers[n], n))
     values: dict[int, int | None] = {}
     for n in order:
-        symbol = decoder.symbol(tables[numbers[n]])
+        table = tables[numbers[n]]
+        symbol = decoder.symbol(table if bounds is None else narrowed(table, *bounds[n]))
         values[n] = None if symbol is None else symbol - 15
     for n in order:
         if values[n] == ESCAPE - 15:
             values[n] = decoder.escaped()
     return [values[n] for n in range(len(numbers))]
+
+
+def narrowed(table: Sequence[int], low: int, high: int) -> list[int]:
+    """Section 2.7: the table of a value that should be in low..high."""
+    inside = [low <= s - 15 <= high for s in range(ESCAPE)] + [high > 15 or low < -15]
+    kept = [f if there else f // 256 for f, there in zip(table, inside, strict=True)]
+    out = [1 + k * 65504 // sum(kept) for k in kept]
+    out[out.index(max(out))] += 65536 - sum(out)
+    return out

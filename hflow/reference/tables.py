@@ -62,6 +62,10 @@ EXP2 = checked(
     "EXP2", [math.floor(2**15 * 2 ** (-d / 32) + 1 / 2) for d in range(512)],
     "eea26e8c3914997d379e2a79a93e83977ffad855ea597a44dda7e4245ea4cd11",
 )  # fmt: skip
+POWER = checked(
+    "POWER", [math.floor(2 ** (16 + i / 64)) for i in range(64)],
+    "3406ab67645f0306144520bd38be42c2b5d70a79225840a04d61b25f6b778209",
+).tolist()  # fmt: skip
 LATENT = checked(
     "LATENT", [g for i in range(40) for f in range(EIGHTS) for g in latent(i, f)],
     "6a04272c04dbf8b07a42db6f0de3e757ee11e21b1146208a8ac8857416260a73",

@@ -84,8 +84,10 @@ def test_round_trip(config: Settings, chunked: bool, width: int, height: int, da
     payload = st.binary(max_size=200)
     sections = [Section(k, data.draw(payload)) for k in implied_kinds(config, chunked)]
     for _ in range(data.draw(st.integers(0, 3))):
-        extra = Section(data.draw(st.sampled_from([0, 4, 5, 6, 7, 8, 127])), data.draw(payload), critical=False)
+        extra = Section(data.draw(st.sampled_from([0, 4, 5, 6, 7, 9, 127])), data.draw(payload), critical=False)
         sections.insert(data.draw(st.integers(0, len(sections))), extra)
+    if config.rate > 0:
+        sections += [Section(Kind.ENHANCEMENT, data.draw(payload)) for _ in range(data.draw(st.integers(0, 2)))]
     c = replace(make(config, chunked), width=width, height=height, sections=tuple(sections))
     encoded = serialize(c)
     assert sniff(encoded)
@@ -225,7 +227,7 @@ def test_ancillary_sections_are_kept_and_skipped() -> None:
     assert parse(serialize(c)) == c
 
 
-@pytest.mark.parametrize("kind", [0, 4, 5, 6, 7, 8, 127])
+@pytest.mark.parametrize("kind", [0, 4, 5, 6, 7, 9, 127])
 def test_critical_sections_need_a_decoder_that_knows_them(kind: int) -> None:
     with pytest.raises(FormatError, match=rf"critical section {kind}\b.*needs a newer hflow"):
         parse(explicit(CONTINUOUS, (0x80 | kind, b""), INDEX))

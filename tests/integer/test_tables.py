@@ -59,7 +59,7 @@ def test_powers_of_two_halve_by_the_octave() -> None:
     assert (weights[-1], exp2[-1]) == (0, 1)  # far keys weigh nothing, far symbols still something
 
 
-@pytest.mark.parametrize("name", ["GELU", "SQUASH", "WEIGHT", "EXP2", "LATENT"])
+@pytest.mark.parametrize("name", ["GELU", "SQUASH", "WEIGHT", "EXP2", "POWER", "LATENT"])
 def test_tables_are_those_of_the_specification(name: str) -> None:
     """Every entry: a decoder written from the document alone must read our files."""
     text = (Path(__file__).parents[2] / "formats" / "integer.md").read_text("utf-8")
@@ -67,6 +67,6 @@ def test_tables_are_those_of_the_specification(name: str) -> None:
     assert found
     table = {
         "GELU": S.gelu_table, "SQUASH": S.squash_table, "WEIGHT": S.attention_table, "EXP2": S.exp2_table,
-        "LATENT": S.latent_tables,
+        "POWER": S.power_table, "LATENT": S.latent_tables,
     }[name]()  # fmt: skip
     assert hashlib.sha256(np.array(table, dtype="<i4").tobytes()).hexdigest() == found[1]

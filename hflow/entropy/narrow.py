@@ -1,0 +1,19 @@
+"""Tables for a value of which much is known already: nearly all of the probability goes to where it can be."""
+
+import numpy as np
+
+from hflow.entropy.tables import TOTAL, Ints
+
+BIAS, ESCAPE = 15, 31  # as in `latents`
+RARE = 8  # what lies outside keeps this many halvings of its frequency: it can still be said
+
+
+def narrowed(freqs: Ints, low: Ints, high: Ints) -> Ints:
+    """The tables freqs (N, 32) for values that lie in low..high (N,), bounds included, with low <= high."""
+    values = np.arange(ESCAPE + 1) - BIAS
+    inside = (values >= low[:, None]) & (values <= high[:, None])
+    inside[:, ESCAPE] = (high > BIAS) | (low < -BIAS)
+    kept = np.where(inside, freqs, freqs >> RARE)
+    out = 1 + kept * (TOTAL - ESCAPE - 1) // kept.sum(1, keepdims=True)
+    out[np.arange(len(out)), out.argmax(1)] += TOTAL - out.sum(1)
+    return out
