@@ -52,7 +52,7 @@ def test_targets(photos: Path) -> None:
 
 def test_prefixes(photos: Path, tmp_path: Path) -> None:
     text = run("prefixes", photos, "--bpp", "0.3", "-o", tmp_path / "out")
-    psnr, cut, _, layers, direct = numbers(text, "| 100 % |")[:5]
+    psnr, cut, _, _, direct = numbers(text, "| 100 % |")[:5]
     part = numbers(text, "| 50 % |")
     assert psnr == cut == direct > part[0]
     assert (tmp_path / "out" / "prefixes.md").read_text() in text

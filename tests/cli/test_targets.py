@@ -119,3 +119,18 @@ def test_a_map_of_where_bits_go(photo: str) -> None:
 def test_masking(photo: str) -> None:
     assert run("encode", photo, "--size", "300", "--masking", "complexity").exit_code == 0
     assert "coded" in run("inspect", "in.hfc").stdout
+
+
+def test_progressive(photo: str) -> None:
+    """In layers, at its size, cut to a smaller file, looked at; and what does not go with it."""
+    assert run("encode", photo, "--progressive", "--size", "250").exit_code == 0
+    assert Path("in.hfc").stat().st_size <= 250
+    assert run("truncate", "in.hfc", "-o", "small.hfc", "--size", "150").exit_code == 0
+    assert Path("small.hfc").stat().st_size <= 150
+    about = json.loads(run("inspect", "in.hfc", "--json", "--map", "map.png").stdout)
+    assert [s["name"] for s in about["sections"]].count("enhancement") >= 1
+    assert about["cell_bits"]["mean"] * 15 > 8 * sum(s["bytes"] for s in about["sections"]) - 60
+    assert run("decode", "small.hfc", "--partial").exit_code == 0
+    for option in (("--effort", "3"), ("--masking", "1_4")):
+        result = run("encode", photo, "--progressive", "--force", *option)
+        assert result.exit_code == 2 and "--progressive does not go with" in result.stderr
