@@ -27,15 +27,16 @@ from hflow.nets.bundle import Model, exact
 from hflow.nets.precision import mixed
 
 STEPS = (0, 10, 20, 30, 40, 50, 60, 75, 90, 100)  # gradient steps of each effort, 0 to 9
-PACE, SLOWER_FROM = 0.0025, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
+PACE, SLOWER_FROM = 0.0035, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
+EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
 CLIP = 0.3  # of one value in one step
 LOOK = 10  # steps between candidates
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
-OFFSETS, HALVINGS = (0.2, 0.8), 10  # of the mean's rounding, in which a candidate is made to fit
+OFFSETS, HALVINGS = (0.2, 0.8), 7  # of the mean's rounding, in which a candidate is made to fit
 
 Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at the start; whether to go on
 
@@ -48,7 +49,7 @@ class Tune:
     likeness: float
 
 
-TUNES = {"psnr": Tune(40.0, 0.0), "balanced": Tune(40.0, 0.8), "perceptual": Tune(20.0, 0.8)}
+TUNES = {"psnr": Tune(30.0, 0.0), "balanced": Tune(30.0, 1.0), "perceptual": Tune(20.0, 0.8)}
 
 
 class Refiner:
@@ -146,6 +147,7 @@ class Search:
             z = model.nets.hyper(quantize(y))
         self.y, self.z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
         self.settled, self.moving, self.size = quantize(y), torch.zeros_like(y), 0.0
+        self.squares = torch.zeros_like(y)  # mean square of the gradient by channel, (1, C, 1, 1) from the first step
         self.weight, self.excesses = 0.0, 0.0  # of the rate; sum of how far it was too high
 
     @exact
@@ -154,13 +156,14 @@ class Search:
         y, z = self.y, self.z
         down = self.picture.descend(y, self.gain, self.level)
         hard = y + (quantize(y) - y).detach()
-        up, up_z = torch.autograd.grad(stream_bits(self.model, self.level, y, hard, z), [y, z])
+        bits, now = stream_bits(self.model, self.level, y, hard, z)
+        up, up_z = torch.autograd.grad(bits, [y, z])
         with torch.no_grad():
             if self.steps == 0:  # at first the one that leaves the size as it is
                 self.weight = max(TINY, -float((down * up).sum() / (up.square().sum() + TINY)))
-            excess = max(-WIDE, min(WIDE, math.log(max(1.0, self.measure(integers(quantize(y)))) / self.bits)))
+            excess = max(-WIDE, min(WIDE, math.log(max(1.0, now) / self.bits)))
             self.excesses += excess
-            g = down + self.weight * math.exp(STEER * excess + TRIM * self.excesses) * up
+            g = self.even(down + self.weight * math.exp(STEER * excess + TRIM * self.excesses) * up)
             norm = float(g.square().mean().sqrt()) + TINY
             self.size = norm if self.steps == 0 else 0.8 * self.size + 0.2 * norm
             self.moving.lerp_(g / self.size, 1.0 if self.steps == 0 else 0.1)
@@ -171,6 +174,16 @@ class Search:
         self.steps += 1
         if self.steps % LOOK == 0:
             self.look()
+
+    def even(self, g: Tensor) -> Tensor:
+        """A gradient (1, C, h, w), its channels brought closer to one size.
+
+        Adam's division (Kingma and Ba, ICLR 2015), but one for a channel and with a floor: of 320 channels most have
+        next to no gradient, and those are to stay where they are.
+        """
+        square = g.square().mean((0, 2, 3), keepdim=True)
+        self.squares = square if self.steps == 0 else torch.lerp(self.squares, square, 0.1)
+        return g / (self.squares / (self.squares.mean() + TINY) + FLOOR) ** (EVEN / 2)
 
     def measure(self, y: np.ndarray) -> float:
         """Bits of integers y (h, w, C) with z as it is."""

@@ -20,8 +20,8 @@ from hflow.nets.logistic import table_bits
 from hflow.nets.precision import has_bf16
 
 
-def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) -> Tensor:
-    """Bits of z (1, Cz, zh, zw) and y (1, C, h, w), both in steps, a scalar.
+def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) -> tuple[Tensor, float]:
+    """Bits of z (1, Cz, zh, zw) and y (1, C, h, w), both in steps, a scalar; and bits of both rounded.
 
     hard: y rounded, with the gradient passed on to y. At integers it is the stream's size but for the shape of the
     tables' tails; between them it rises smoothly, so that a value below its rounding threshold is pulled back too.
@@ -32,16 +32,19 @@ def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) ->
     h, w = y.shape[1:3]
     mean, scale = C.hyper_prior(ops, p, at)
     total = table_bits(z, mean, scale).sum()
+    rounded = float(table_bits(round_ste(z.detach()), mean, scale).sum())
     hyper = C.hyper_features(ops, t, p, round_ste(z), at, h, w)
     ends = np.cumsum([0, *cfg.slices])
 
     def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
-        nonlocal total
+        nonlocal total, rounded
         here = slice(ends[s], ends[s + 1])
         known = torch.from_numpy(mask[None, :, :, None]).to(y.device)
         total = total + (table_bits(y[..., here], mean, scale) * known).sum()
+        with torch.no_grad():
+            rounded += float((table_bits(hard[..., here], mean, scale) * known).sum())
         return hard[..., here]
 
     for _ in C.walk(ops, t, p, hyper, cfg.slices, fill):
         pass
-    return total
+    return total, rounded

@@ -6,12 +6,21 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_bundle import picture
 
 import hflow
+from hflow import bundles
+from hflow.codec import pixels
+from hflow.codec.geometry import Geometry
+from hflow.codec.rate import Coder
+from hflow.codec.refine import TUNES, Search, integers
+from hflow.codec.relaxed import stream_bits
 from hflow.container import parse
 from hflow.errors import InputError
+from hflow.nets.analysis import quantize
+from hflow.nets.bundle import load
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -35,6 +44,30 @@ def costs(image: np.ndarray, **options: object) -> list[float]:
 
     encode(image, refining=watch, **options)
     return seen
+
+
+@pytest.fixture
+def search() -> Search:
+    """One that has not begun."""
+    image, geo = picture(96, 70), Geometry(96, 70)
+    model = load(bundles.default())
+    coder = Coder(model, geo, pixels.trunk(model, image))
+    return Search(model, geo, image, coder.found, coder.code(30, 0, "none"), 300, TUNES["balanced"])
+
+
+def test_the_size_that_steers_the_search_is_that_of_the_stream(search: Search) -> None:
+    y = quantize(search.y.detach())
+    _, size = stream_bits(search.model, search.level, search.y, y, search.z)
+    assert size == pytest.approx(search.measure(integers(y)), rel=0.03)
+
+
+def test_channels_are_brought_closer_but_the_faintest_stay_faint(search: Search) -> None:
+    """Gradients of 1, 0.1 and a millionth: the second is less far behind, the third still nothing."""
+    g = torch.zeros_like(search.y)
+    g[:, :3] = torch.tensor([1.0, 0.1, 1e-6])[None, :, None, None]
+    one, tenth, next_to_nothing = search.even(g)[0, :3, 0, 0].tolist()
+    assert 0.1 < tenth / one < 1
+    assert next_to_nothing / one < 1e-4
 
 
 def test_more_effort_never_costs_more_and_a_lot_costs_less() -> None:
