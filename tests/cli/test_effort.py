@@ -98,3 +98,11 @@ def test_a_second_ctrl_c_leaves_nothing() -> None:
     found = interrupted(2)
     assert found.returncode == 130, found.stderr
     assert not list(Path().glob("*.hfc*"))
+
+
+def test_the_options_are_those_of_the_search() -> None:
+    """Help names them without loading torch, so they are written down twice."""
+    from hflow.cli import effort
+    from hflow.codec.refine import STEPS, TUNES
+
+    assert len(STEPS) - 1 == effort.HIGHEST and tuple(TUNES) == effort.TUNES
