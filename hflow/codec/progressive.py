@@ -15,7 +15,7 @@ from hflow.codec import enhancement
 from hflow.codec.enhancement import Below
 from hflow.codec.rate import FIXED, Choice, Coder, choose, setting
 
-SHARES = 0.2, 0.53  # of the size, at which the layers below the last one end
+SHARES = 0.22, 0.52  # of the size, at which the layers below the last one end
 EXPLICIT = 2  # bytes that a file grows by with the explicit layout and one section
 EACH = 3  # type and length of one more section, at least
 
