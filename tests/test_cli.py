@@ -76,6 +76,7 @@ def test_encode_writes_beside_the_input_and_says_so(here: Path, codec: list[dict
     assert result.stdout == "in.png -> in.hfc  900 bytes  0.03000 bpp\n"
     assert Path("in.hfc").read_bytes() == a_file()
     options = {"bpp": 0.02, "roi": None, "masking": "auto", "metadata": (), "device": "cpu", "progress": None}
+    options["progressive"] = False
     options |= {"effort": 0, "tune": "balanced", "time_limit": None}
     assert [{k: v for k, v in done.items() if k != "refining"} for done in codec] == [{"size": (600, 400), **options}]
 

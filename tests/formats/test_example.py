@@ -53,10 +53,10 @@ def test_what_the_decoder_meets(monkeypatch: pytest.MonkeyPatch) -> None:
         steps.append([*before, str(256 * sum(frequencies[:s])), str(256 * frequencies[s]), str(s)])
         return s
 
-    def seen(decoder: range_decoder.RangeDecoder, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        values = group(decoder, mean, scale)
+    def seen(decoder: range_decoder.RangeDecoder, mean: np.ndarray, scale: np.ndarray, *rest: object) -> object:
+        values, known = group(decoder, mean, scale, *rest)
         groups.extend([m, s, 8 * s + m % 8, v] for m, s, v in zip(mean.flat, scale.flat, values.flat, strict=True))
-        return values
+        return values, known
 
     monkeypatch.setattr(range_decoder.RangeDecoder, "symbol", traced)
     monkeypatch.setattr(latent, "group", seen)

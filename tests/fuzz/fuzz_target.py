@@ -50,6 +50,8 @@ def mutations(seeds: list[bytes], count: int) -> Iterator[bytes]:
     for _ in range(count):
         data = bytearray(rng.choice(seeds))
         for _ in range(rng.randint(1, 3)):
+            if not data:
+                break
             at, size = rng.randrange(len(data)), rng.randint(1, 4)
             match rng.choice(("flip", "replace", "cut", "insert")):
                 case "flip":
