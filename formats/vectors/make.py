@@ -204,7 +204,8 @@ def facts_of(name: str, data: bytes, model: Model) -> dict[str, Any]:
     """What the manifest says of a file that is to be decoded. Both decoders have to agree on it."""
     file = parse(data)
     found, second = indices(model, file), decode(data, HERE / "bundle")
-    for a, b in ((found.y, second.y), (found.tokens, second.tokens)):
+    layers = zip((layer.y for layer in found.layers), second.layers, strict=True)
+    for a, b in ((found.y, second.y), (found.tokens, second.tokens), *layers):
         if a is not None and not np.array_equal(a, b):
             raise ValueError(f"{name}: the two decoders do not agree")
     image = found.picture(model)

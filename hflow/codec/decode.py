@@ -47,11 +47,11 @@ class Indices:
 
     def picture(self, model: Model, fidelity: float = 1.0, progress: Progress = None) -> np.ndarray:
         """The picture (H, W, 3) uint8; arguments as for `pixels.synthesize`."""
-        level, y = self.level, self.y
-        if level is not None and y is not None:
-            told, y = enhancement.merged(model, level, y, self.layers)
-            return pixels.synthesize(model, self.geometry, told, y, self.tokens, self.sent, fidelity, progress)
-        return pixels.synthesize(model, self.geometry, level, y, self.tokens, self.sent, fidelity, progress)
+        told: float | None = self.level
+        y = self.y
+        if self.level is not None and y is not None:
+            told, y = enhancement.merged(model, self.level, y, self.layers)
+        return pixels.synthesize(model, self.geometry, told, y, self.tokens, self.sent, fidelity, progress)
 
 
 def decode(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -198,12 +200,17 @@ def read_known(model: Model, geo: Geometry, level: int, data: bytes, bounds: Bou
     coder = _CutReader(data)
     y = _run(model, geo, level, coder, None, None, bounds)
     known = np.zeros(y.shape, dtype=bool)
-    first = C.checkerboard(geo.h, geo.w) > 0
-    ends = np.cumsum([0, *model.cfg.slices])
-    for n, group in enumerate(coder.known[1:]):
-        here = ~first if n % 2 else first
-        known[here, ends[n // 2] : ends[n // 2 + 1]] = group.reshape(int(here.sum()), -1)
+    for (here, channels), group in zip(_places(model, geo), coder.known[1:], strict=True):
+        known[here, channels] = group.reshape(int(here.sum()), channels.stop - channels.start)
     return np.where(known, y, 0), known
+
+
+def _places(model: Model, geo: Geometry) -> Iterator[tuple[np.ndarray, slice]]:
+    """Cells (h, w) bool and channels of each group of y, in coding order."""
+    first = C.checkerboard(geo.h, geo.w) > 0
+    for start, end in pairwise(np.cumsum([0, *model.cfg.slices])):
+        for here in (first, ~first):
+            yield here, slice(start, end)
 
 
 @torch.inference_mode()
@@ -228,8 +235,6 @@ def read_map(
     y = _run(model, geo, level, coder, None, None, bounds)
     z = coder.groups[0].reshape(geo.zh, geo.zw, -1).sum(2) / 16
     spent = np.repeat(np.repeat(z, 4, 0), 4, 1)[: geo.h, : geo.w].copy()
-    first = C.checkerboard(geo.h, geo.w) > 0
-    for n, group in enumerate(coder.groups[1:]):
-        here = ~first if n % 2 else first
-        spent[here] += group.reshape(int(here.sum()), model.cfg.slices[n // 2]).sum(1)
+    for (here, channels), group in zip(_places(model, geo), coder.groups[1:], strict=True):
+        spent[here] += group.reshape(int(here.sum()), channels.stop - channels.start).sum(1)
     return y, spent

@@ -6,12 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hflow.entropy.coder import Decoder, Encoder, grouped
-from hflow.entropy.narrow import narrowed
+from hflow.entropy.narrow import BIAS, ESCAPE, narrowed
 from hflow.entropy.tables import Ints
 from hflow.errors import FormatError
 
-BIAS = 15  # symbol s in 0..30 is the value s - BIAS
-ESCAPE = 31
 FIRST_ESCAPED = BIAS + 1
 MAX_PREFIX = 20
 MAX_LATENT = FIRST_ESCAPED + (1 << MAX_PREFIX + 1) - 2  # the largest magnitude that can be coded

@@ -4,7 +4,8 @@ import numpy as np
 
 from hflow.entropy.tables import TOTAL, Ints
 
-BIAS, ESCAPE = 15, 31  # as in `latents`
+BIAS = 15  # symbol s in 0..30 is the value s - BIAS
+ESCAPE = 31
 RARE = 8  # what lies outside keeps this many halvings of its frequency: it can still be said
 
 

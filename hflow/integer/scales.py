@@ -44,7 +44,7 @@ def exp2_table() -> list[int]:
 
 
 def power_table() -> list[int]:
-    """64 entries: floor(2^(16 + i / 64)). None of them is near an integer, so floats find them."""
+    """64 entries: floor(2^(16 + i / 64)), the first one exact and none other near an integer, so floats find them."""
     return [math.floor(2 ** (16 + i / 64)) for i in range(64)]
 
 
