@@ -67,17 +67,15 @@ class ProductQuantizer(nn.Module):
         return out, idx.view(self.m, b, h, w).permute(1, 2, 3, 0), commit
 
     def _update(self, unit: Tensor, idx: Tensor, decay: float = 0.98) -> None:
+        # Every codeword takes every step, masked: a choice of rows would wait for the device.
         for m in range(self.m):
-            n = torch.bincount(idx[m], minlength=self.v).to(unit.dtype)
+            n = torch.zeros_like(self.counts[m]).index_add_(0, idx[m], torch.ones_like(idx[m], dtype=unit.dtype))
             total = torch.zeros_like(self.codebook[m]).index_add_(0, idx[m], unit[m])
-            self.counts[m].mul_(decay).add_(n, alpha=1 - decay)
-            used = n > 0
-            mean = F.normalize(total[used] / n[used, None], dim=-1)
-            step = (1 - decay) * n[used, None] / self.counts[m][used, None].clamp_min(1e-3)
-            self.codebook[m][used] = F.normalize(torch.lerp(self.codebook[m][used], mean, step.clamp(max=1)), dim=-1)
-            dead = self.counts[m] < 0.03 * self.counts[m].mean()
-            k = int(dead.sum())
-            if k:
-                seeds = unit[m][torch.randint(unit.shape[1], (k,), device=unit.device)]
-                self.codebook[m][dead] = seeds
-                self.counts[m][dead] = self.counts[m].mean() * 0.3
+            counts = torch.lerp(self.counts[m], n, 1 - decay)
+            mean = F.normalize(total, dim=-1)
+            step = ((1 - decay) * n / counts.clamp_min(1e-3)).clamp(max=1)
+            words = F.normalize(torch.lerp(self.codebook[m], mean, step[:, None]), dim=-1)
+            dead = counts < 0.03 * counts.mean()
+            seeds = unit[m][torch.randint(unit.shape[1], (self.v,), device=unit.device)]
+            self.codebook[m].copy_(torch.where(dead[:, None], seeds, words))
+            self.counts[m].copy_(torch.where(dead, 0.3 * counts.mean(), counts))

@@ -26,15 +26,24 @@ def read_tar(path: Path) -> list[Tensor]:
         return list(pool.map(decode, raw))
 
 
+def send(t: Tensor, device: str) -> Tensor:
+    """To the device, without waiting for what it is busy with."""
+    return t.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else t.to(device)
+
+
 class Photos:
-    """Random crops from the shards `folder/<prefix>*.tar`; `refresh` picks up shards that have arrived since."""
+    """Random crops from the shards `folder/<prefix>*.tar`; `refresh` picks up shards that have arrived since.
+
+    All pictures lie in one tensor on the device, padded to the largest, so that a batch is a few gathers.
+    """
 
     def __init__(self, folder: str | Path, prefix: tuple[str, ...] = ("open",), device: str = "cpu", limit: int = 0):
         self.folder, self.prefix, self.device, self.limit = Path(folder), prefix, device, limit
         self.seen: set[str] = set()
-        self.images: list[Tensor] = []
+        self.stack = torch.empty(0, 3, 0, 0, dtype=torch.uint8, device=device)
+        self.sizes = np.empty((0, 2), np.int64)  # height, width
         self.refresh()
-        if not self.images:
+        if not len(self.sizes):
             raise FileNotFoundError(f"no {'/'.join(prefix)}*.tar in {folder}")
 
     def refresh(self) -> None:
@@ -43,24 +52,42 @@ class Photos:
                 if self.limit and len(self.seen) >= self.limit:
                     return
                 self.seen.add(path.name)
-                self.images += [im.to(self.device) for im in read_tar(path)]
+                self.add(read_tar(path))
 
-    def batch(self, n: int, size: int, rng: np.random.Generator) -> Tensor:
-        """(n, 3, size, size) float in [0, 1]: random place, flip, and half the time a random down-scale."""
+    def add(self, images: list[Tensor]) -> None:
+        """Takes in uint8 pictures (3, H, W) of any sizes."""
+        sizes = np.array([im.shape[1:] for im in images])
+        h, w = np.maximum(self.stack.shape[2:], sizes.max(0))
+        stack = torch.zeros(len(self.sizes) + len(images), 3, h, w, dtype=torch.uint8, device=self.device)
+        _, _, old_h, old_w = self.stack.shape
+        stack[: len(self.sizes), :, :old_h, :old_w] = self.stack
+        for im, row in zip(images, stack[len(self.sizes) :], strict=True):
+            row[:, : im.shape[1], : im.shape[2]] = im.to(self.device)
+        self.stack, self.sizes = stack, np.concatenate([self.sizes, sizes])
+
+    def batch(self, n: int, size: int, rng: np.random.Generator, zooms: int = 4) -> Tensor:
+        """(n, 3, size, size) float in [0, 1]: random place, flip, and half the time one of a few random down-scales."""
+        which = rng.integers(len(self.sizes), size=n)
+        sides = self.sizes[which].min(1)
+        least = np.minimum(size, sides)
+        zoom = rng.random(zooms)[rng.integers(zooms, size=n)] * (rng.random(n) < 0.5)
+        windows = (least + zoom * (sides + 1 - least)).astype(np.int64)
+        free = self.sizes[which] - windows[:, None]
+        corners = (rng.random((n, 2)) * (free + 1)).astype(np.int64)
+        flips = rng.random(n) < 0.5
+        drawn = np.column_stack([which, corners, flips])[np.argsort(windows)]
+        sizes, counts = np.unique(windows, return_counts=True)
+        groups = send(torch.from_numpy(drawn), self.device).split(counts.tolist())
         out = []
-        for k in rng.integers(len(self.images), size=n):
-            im = self.images[k]
-            h, w = im.shape[1:]
-            side = min(h, w)
-            s = min(size, side)
-            if rng.random() < 0.5:
-                s = int(rng.integers(s, side + 1))
-            t, left = rng.integers(h - s + 1), rng.integers(w - s + 1)
-            crop = im[:, t : t + s, left : left + s].float() / 255
+        for s, group in zip(sizes.tolist(), groups, strict=True):
+            k, top, left, flip = group.T[:, :, None]
+            along = torch.arange(s, device=self.device)
+            rows, cols = top + along, left + torch.where(flip > 0, s - 1 - along, along)
+            crop = self.stack[k[:, :, None], :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2).float() / 255
             if s != size:
-                crop = F.interpolate(crop[None], (size, size), mode="bilinear", antialias=True)[0]
-            out.append(crop.flip(-1) if rng.random() < 0.5 else crop)
-        return torch.stack(out)
+                crop = F.interpolate(crop, (size, size), mode="bilinear", antialias=True)
+            out.append(crop)
+        return torch.cat(out)
 
 
 def validation(path: str | Path, size: int = 256, n: int = 128, device: str = "cpu") -> Tensor:

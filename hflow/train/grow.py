@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hflow.integer.twin import QLinear
+from hflow.nets.blocks import ResBlock
 from hflow.nets.config import NetConfig
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
 from hflow.train.joint import JointModel
@@ -31,8 +32,12 @@ def fit(old: Tensor, new: Tensor) -> Tensor:
 
 
 def grow(old: Weights, model: nn.Module) -> Weights:
-    """Weights of `model`: copied where names match, as the module starts elsewhere."""
+    """Weights of `model`: copied where names match; new residual blocks are the identity, the rest as it starts."""
     state = model.state_dict()
+    for name, part in model.named_modules():
+        if isinstance(part, ResBlock) and f"{name}.a.weight" not in old:
+            state[f"{name}.b.weight"].zero_()
+            state[f"{name}.b.bias"].zero_()
     convolutions = {f"{n}.w" for n, part in model.named_modules() if isinstance(part, QLinear)}
     for name, new in state.items():
         if name not in old:

@@ -19,7 +19,7 @@ from hflow.nets.config import NetConfig
 from hflow.nets.fusion import FusionDecoder
 from hflow.nets.precision import mixed
 from hflow.nets.tokenizer import ProductQuantizer
-from hflow.train.data import Photos, validation
+from hflow.train.data import Photos, send, validation
 from hflow.train.loop import Loop, RunConfig, parse
 from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
 from hflow.train.proxy import RateProxy
@@ -94,13 +94,19 @@ def targets(cfg: NetConfig, low: float, high: float) -> Tensor:
     return torch.from_numpy(np.geomspace(low, high, cfg.rates)).float()
 
 
+def compile_parts(model: JointModel) -> None:
+    """Compiles the networks one by one, in place; the loss, whose crops change their size, stays as it is."""
+    for part in (model.analysis, model.head, model.decoder.correction, model.decoder, model.proxy):
+        part.compile(dynamic=False)
+
+
 # The linear bases have entries of a few hundredths: a full step would be noise. The rate model has to follow.
 SPEEDS = {"proxy": 2.5, "gain": 4.0, "analysis.linear": 0.1, "decoder.correction.linear": 0.1}
 
 
-def steer(step: int, fitted: bool) -> float:
-    """Step size of the rate controller: off until the rate model means something, then coarse, then fine."""
-    return 0.0 if step < 400 and not fitted else 0.01 if step < 1500 else 0.004
+def steer(step: int, fitted: bool, batch: int) -> float:
+    """Step size of the rate controller per sample: off until the rate model means something, then coarse, then fine."""
+    return (0.0 if step < 400 and not fitted else 0.12 if step < 1500 else 0.05) / batch
 
 
 def fit_rate(model: JointModel, photos: Photos, cfg: RunConfig, steps: int) -> None:
@@ -153,14 +159,14 @@ def main() -> None:
     opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
     opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
-    opts |= {"cut": 0.1}
+    opts |= {"cut": 0.1, "vgg_crop": 96, "fitted": False}
     opts |= cfg.recipe
     torch.manual_seed(cfg.seed)
     dev = cfg.device
     model = JointModel(net).to(dev)
     model.cut = opts["cut"]
     lowest, highest = opts["log_lambda"]
-    extra = {"log_lambda": torch.linspace(lowest, highest, net.rates)}
+    extra = {"log_lambda": torch.linspace(lowest, highest, net.rates, device=dev)}
     loop = Loop(cfg, model, extra, SPEEDS)
     if opts["channels_last"]:
         model.to(memory_format=torch.channels_last)
@@ -169,7 +175,7 @@ def main() -> None:
     squeeze = load_lpips(cfg.metrics, "squeeze").to(dev).requires_grad_(False)
     yard = load_lpips(cfg.metrics, "alex").to(dev).requires_grad_(False)
     vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if opts["vgg"] else None
-    goal = targets(net, opts["low"], opts["high"])
+    goal = targets(net, opts["low"], opts["high"]).to(dev)
     if loop.step == 0 and opts["fit_rate"]:
         fit_rate(model, photos, cfg, opts["fit_rate"])
         loop.average.proxy.load_state_dict(model.proxy.state_dict())
@@ -177,15 +183,20 @@ def main() -> None:
         loop.log(event="val", step=0, **scores)
         loop.restart_clock()
     rng = np.random.default_rng(cfg.seed + loop.step)
-    run = torch.compile(model) if cfg.compile else model
+    if cfg.compile:
+        compile_parts(model)
+    if dev != "cpu":
+        torch.backends.cudnn.benchmark = True
+    fitted = opts["fit_rate"] > 0 or opts["fitted"]  # here, or in the checkpoint
     anchors = net.rates - 1
-    seen = {k: 0.0 for k in ("mse", "lp", "vgg", "bpp", "commit")}
+    seen = {k: torch.zeros((), device=dev) for k in ("mse", "lp", "vgg", "bpp", "commit")}
     clock, at = loop.spent, loop.step
     while not loop.done:
         x = photos.batch(cfg.batch, cfg.crop, rng)
         if opts["channels_last"]:
             x = x.contiguous(memory_format=torch.channels_last)
-        rate, m, keep, alpha = draw_settings(cfg.batch, cfg.crop // 16, cfg.crop // 16, rng)
+        settings = draw_settings(cfg.batch, cfg.crop // 16, cfg.crop // 16, rng)
+        rate, m, keep, alpha = (send(v, dev) for v in settings)
         pos = rate * anchors
         low = pos.floor().clamp(max=anchors - 1).long()
         frac = pos - low
@@ -194,16 +205,17 @@ def main() -> None:
         want = torch.lerp(goal[low].log(), goal[low + 1].log(), frac).exp()
         model.train()
         with mixed(dev):
-            o = run(x, rate.to(dev), m.to(dev), keep.to(dev), alpha[:, None, None, None].to(dev))
+            o = model(x, rate, m, keep, alpha[:, None, None, None])
             y = o["x"].float()
             xc, yc = degraded_crops(x, y, opts["lpips_crop"], rng)
             lp = lpips_loss(squeeze, xc, yc)
-            vg = vgg(xc[:, :, :96, :96], yc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
+            n = opts["vgg_crop"]
+            vg = vgg(xc[:, :, :n, :n], yc[:, :, :n, :n]).float().mean() if vgg is not None else lp.new_zeros(())
         pixels = x.shape[2] * x.shape[3]
         mse = (x - y).square().mean((1, 2, 3))
-        bpp = o["true"].detach().float().cpu() / pixels
+        bpp = o["true"].detach().float() / pixels
         # The surrogate carries the gradient to the latents, the true rate trains the rate model itself.
-        rate_loss = (lam.to(dev) * (o["soft"] / pixels)).mean() + 2.0 * (o["true"] / pixels).mean()
+        rate_loss = (lam * (o["soft"] / pixels)).mean() + 2.0 * (o["true"] / pixels).mean()
         loss = (
             opts["mse"] * mse.mean()
             + opts["squeeze"] * lp.mean()
@@ -213,7 +225,7 @@ def main() -> None:
         )
         loop.update(loss)
         with torch.no_grad():
-            err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step, opts["fit_rate"] > 0)
+            err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step, fitted, cfg.batch)
             log_lambda.index_add_(0, low, err * (1 - frac))
             log_lambda.index_add_(0, low + 1, err * frac)
             log_lambda.clamp_(opts["min_log_lambda"], opts["max_log_lambda"])
@@ -224,7 +236,7 @@ def main() -> None:
             ("bpp", (bpp / want).mean()),
             ("commit", o["commit"]),
         ):
-            seen[k] += float(v.detach())
+            seen[k] += v.detach().float()
         if loop.step % cfg.log_every == 0:
             n = cfg.log_every
             speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
@@ -232,12 +244,12 @@ def main() -> None:
             used = torch.stack(
                 [torch.bincount(o["idx"][..., k].flatten(), minlength=net.codewords) > 0 for k in range(net.m_max)]
             )
-            means = {k: v / n for k, v in seen.items()}
-            psnr = float(-10 * np.log10(means.pop("mse")))
+            means = {k: float(v) / n for k, v in seen.items()}
+            psnr = float(-10 * np.log10(max(1e-9, means.pop("mse"))))
             lam_now = [round(float(v), 2) for v in log_lambda]
             share = float(used.float().mean())
             loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **means, used=share, img_s=speed, lam=lam_now)
-            seen = {k: 0.0 for k in seen}
+            seen = {k: torch.zeros_like(v) for k, v in seen.items()}
         if loop.step % opts["val_every"] == 0 or loop.done:
             loop.average.eval()
             loop.log(

@@ -148,7 +148,7 @@ class Loop(Generic[M]):
         self.clock = time.monotonic()
 
     def update(self, loss: torch.Tensor) -> None:
-        """One optimizer step; a non-finite loss is skipped."""
+        """One optimizer step; where a gradient is not finite, none."""
         warm = min(1.0, (self.step + 1) / self.cfg.warmup)
         decayed = max(0.0, self.progress - self.cfg.hold) / (1 - self.cfg.hold)
         lr = self.cfg.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * decayed)))
@@ -156,12 +156,11 @@ class Loop(Generic[M]):
             for g in opt.param_groups:
                 g["lr"] = lr * g["scale"]
             opt.zero_grad(set_to_none=True)
-        if torch.isfinite(loss):
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(self.params, 1.0)
-            if torch.isfinite(norm):
-                for opt in self.opts:
-                    opt.step()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.params, 1.0)
+        if torch.isfinite(norm):  # the one place where a step waits for the device
+            for opt in self.opts:
+                opt.step()
         self.step += 1
         decay = min(self.cfg.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():

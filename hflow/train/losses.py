@@ -21,7 +21,9 @@ def degrade_pair(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor
     u = rng.random()
     both = torch.cat([x, y])
     if u < 0.4:
-        both = F.interpolate(both, scale_factor=float(rng.uniform(0.5, 0.95)), mode="bilinear", antialias=True)
+        # Few sizes, as a device's library tunes itself to each.
+        share = int(rng.integers(10, 20)) / 20
+        both = F.interpolate(both, [round(n * share) for n in x.shape[2:]], mode="bilinear", antialias=True)
     elif u < 0.8:
         sigma = rng.uniform(0.4, 1.2)
         t = torch.arange(-3, 4, dtype=torch.float32, device=x.device)

@@ -20,30 +20,31 @@ A, B, C = 3.4445, -4.7750, 2.0315
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """Nearest semi-orthogonal matrix of g (rows, columns), roughly, by Newton-Schulz."""
-    x = g.T if g.shape[0] > g.shape[1] else g
-    x = x / (x.norm() + 1e-7)
-    if x.shape[1] >= 2 * x.shape[0]:
+    """Nearest semi-orthogonal matrix of g (..., rows, columns), roughly, by Newton-Schulz."""
+    rows, columns = g.shape[-2:]
+    x = g.mT if rows > columns else g
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    if x.shape[-1] >= 2 * x.shape[-2]:
         x = _iterate_gram(x, steps)
     else:
         x = _iterate(x.bfloat16() if has_bf16(g.device.type) else x, steps)
-    return x.T if g.shape[0] > g.shape[1] else x
+    return x.mT if rows > columns else x
 
 
 def _iterate(x: Tensor, steps: int) -> Tensor:
     for _ in range(steps):
-        s = x @ x.T
-        x = torch.addmm(x, torch.addmm(s, s, s, beta=B, alpha=C), x, beta=A)
+        s = x @ x.mT
+        x = A * x + (B * s + C * (s @ s)) @ x
     return x
 
 
 def _iterate_gram(x: Tensor, steps: int) -> Tensor:
     """The same on x @ x.T alone: two products of x's size instead of ten. Needs fp32, as it squares the condition."""
-    s = x @ x.T
-    eye = torch.eye(len(s), dtype=s.dtype, device=s.device)
+    s = x @ x.mT
+    eye = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
     q = eye
     for k in range(steps):
-        p = torch.addmm(s, s, s, beta=B, alpha=C) + A * eye
+        p = B * s + C * (s @ s) + A * eye
         q = p if k == 0 else p @ q
         if k < steps - 1:
             s = p @ (p @ s)
@@ -59,20 +60,27 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
+            alike: dict[tuple[int, ...], list[Tensor]] = {}
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum"] = torch.zeros_like(p)
-                m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                g = torch.lerp(p.grad, m, group["momentum"])
-                # Columns in the order of memory (channels last), which costs no copy; their order does not matter.
-                g = g.movedim(1, -1) if g.ndim > 2 else g
-                update = orthogonalise(g.flatten(1))
-                scale = 0.2 * max(update.shape) ** 0.5 * group["lr"]
-                update = update.view(g.shape)
-                p.add_(update.movedim(-1, 1) if g.ndim > 2 else update, alpha=-scale)
+                if p.grad is not None:
+                    alike.setdefault(tuple(p.shape), []).append(p)
+            # Matrices of one shape go through the iteration together: on a GPU most of them are too small alone.
+            for ps in alike.values():
+                self._step(ps, group["lr"], group["momentum"])
+
+    def _step(self, ps: list[Tensor], lr: float, momentum: float) -> None:
+        for p in ps:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        grads = [p.grad for p in ps if p.grad is not None]
+        means = [self.state[p]["momentum"] for p in ps]
+        torch._foreach_lerp_(means, grads, 1 - momentum)
+        # Columns in the order of memory (channels last), which costs no copy; their order does not matter.
+        ahead = [g.movedim(1, -1) for g in torch._foreach_lerp(grads, means, momentum)]
+        update = orthogonalise(torch.stack([g.flatten(1) for g in ahead]))
+        scale = 0.2 * max(update.shape[1:]) ** 0.5 * lr
+        for p, u, g in zip(ps, update, ahead, strict=True):
+            p.add_(u.view(g.shape).movedim(-1, 1), alpha=-scale)
 
 
 def is_matrix(name: str, p: Tensor, least: int = 48) -> bool:

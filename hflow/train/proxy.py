@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from hflow.nets.analysis import HyperAnalysis, quantize
 from hflow.nets.blocks import conv
 from hflow.nets.config import NetConfig
-from hflow.nets.continuous import checkerboard
 from hflow.nets.linear import start_scale
 from hflow.nets.logistic import logistic_bits
 
@@ -61,7 +60,8 @@ class RateProxy(nn.Module):
         z_true = logistic_bits(z.detach().round(), z_mean, z_scale).sum((1, 2, 3))
         h, w = y.shape[2:]
         hyper = F.leaky_relu(self.synthesis(zq)[:, :, :h, :w] + self.rate[anchor][:, :, None, None], 0.1)
-        first = torch.from_numpy(checkerboard(h, w) > 0).to(y.device)
+        # As `checkerboard`, made on the device.
+        first = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)) % 2 == 0
         known = torch.zeros_like(hard)
         soft = z_bits
         true = z_true

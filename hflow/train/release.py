@@ -24,11 +24,11 @@ from hflow.train.latent import LatentModel
 
 
 def pack_floats(state: dict[str, Tensor], small: bool) -> dict[str, np.ndarray]:
-    """Weight matrices as int8 with a scale per output channel (`small`), everything else as fp16."""
+    """Weight matrices and bases as int8 with a scale per row (`small`), everything else as fp16."""
     out = {}
     for name, t in state.items():
         a = t.detach().cpu().float()
-        if small and a.dim() == 4 and a.shape[1] >= 16:
+        if small and a.dim() == 4 and (a.shape[1] >= 16 or a[0].numel() >= 512):
             scale = a.abs().amax((1, 2, 3)).clamp_min(1e-8) / 127
             out[name] = (a / scale[:, None, None, None]).round().to(torch.int8).numpy()
             out[f"{name}.scale"] = scale.numpy().astype(np.float32)

@@ -62,7 +62,7 @@ def main() -> None:
     rng = np.random.default_rng(cfg.seed)
     model = load_joint(cfg)
     photos = Photos(cfg.data, tuple(cfg.shards), cfg.device, cfg.limit_shards)
-    n = max(1, int(len(photos.images) * opts["passes"] // cfg.batch))
+    n = max(1, int(len(photos.sizes) * opts["passes"] // cfg.batch))
     parts = []
     for k in range(n):
         parts.append(collect(model, [photos.batch(cfg.batch, opts["crop"], rng)], rng))

@@ -46,7 +46,7 @@ def test_shards_by_prefix_and_limit(shard: Shard, tmp_path: Path) -> None:
     folder = tmp_path / "data"
 
     def values(photos: Photos) -> list[int]:
-        return [int(im[0, 0, 0]) for im in photos.images]
+        return photos.stack[:, 0, 0, 0].tolist()
 
     assert values(Photos(folder)) == [0, 0, 1, 1]
     assert values(Photos(folder, ("open", "web"))) == [0, 0, 1, 1, 2, 2]
@@ -59,11 +59,11 @@ def test_refresh_picks_up_what_has_arrived(shard: Shard, tmp_path: Path) -> None
     shard("open-1.tar", [plain(1)])
     photos = Photos(tmp_path / "data")
     photos.refresh()
-    assert len(photos.images) == 1
+    assert len(photos.sizes) == 1
     shard("open-0.tar", [plain(0), plain(7)])
     shard("web-1.tar", [plain(9)])
     photos.refresh()
-    assert sorted(int(im[0, 0, 0]) for im in photos.images) == [0, 1, 7]
+    assert sorted(photos.stack[:, 0, 0, 0].tolist()) == [0, 1, 7]
 
 
 def test_a_batch(shard: Shard, tmp_path: Path) -> None:
