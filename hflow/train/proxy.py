@@ -62,22 +62,29 @@ class RateProxy(nn.Module):
         hyper = F.leaky_relu(self.synthesis(zq)[:, :, :h, :w] + self.rate[anchor][:, :, None, None], 0.1)
         # As `checkerboard`, made on the device.
         first = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)) % 2 == 0
-        known = torch.zeros_like(hard)
-        soft = z_bits
-        true = z_true
-        c0 = 0
+        # All values are at hand, so the two passes of a slice go through its network together, as one batch.
+        told = hard.sign() * torch.log2(1 + hard.abs())
+        soft, true = z_bits, z_true
+        start = 0
         for c, net in zip(self.slices, self.nets, strict=True):
-            here = slice(c0, c0 + c)
-            for mask in (first, ~first):
-                mean, log_scale = (
-                    net(torch.cat([hyper, known.sign() * torch.log2(1 + known.abs())], 1)).float().chunk(2, 1)
-                )
-                log_scale = log_scale.clamp(-2.9, 4)
-                bits = logistic_bits(hard[:, here], mean, log_scale)
-                grad = logistic_bits(noisy[:, here], mean.detach(), log_scale.detach())
-                true = true + (bits * mask).sum((1, 2, 3))
-                soft = soft + (grad * mask).sum((1, 2, 3))
-                known = known.clone()
-                known[:, here] = torch.where(mask, hard[:, here], known[:, here])
-            c0 += c
+            here = slice(start, start + c)
+            before, half = told[:, :start], told[:, here] * first
+            known = torch.cat([torch.cat([before, torch.zeros_like(half)], 1), torch.cat([before, half], 1)])
+            one, two = self.guess(net, torch.cat([hyper, hyper]), known).float().chunk(2)
+            mean, log_scale = torch.where(first, one, two).chunk(2, 1)
+            log_scale = log_scale.clamp(-2.9, 4)
+            true = true + logistic_bits(hard[:, here], mean, log_scale).sum((1, 2, 3))
+            soft = soft + logistic_bits(noisy[:, here], mean.detach(), log_scale.detach()).sum((1, 2, 3))
+            start += c
         return soft, true
+
+    @staticmethod
+    def guess(net: nn.Module, hyper: Tensor, known: Tensor) -> Tensor:
+        """A slice's network on the channels that there are by then; for the others its inputs would be zero."""
+        first, *rest = net.children()
+        assert isinstance(first, nn.Conv2d)
+        x = torch.cat([hyper, known], 1)
+        h = F.conv2d(x, first.weight[:, : x.shape[1]], first.bias, padding=1)
+        for layer in rest:
+            h = layer(h)
+        return h
