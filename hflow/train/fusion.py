@@ -26,7 +26,7 @@ from hflow.nets.grids import sent_grid
 from hflow.nets.precision import mixed
 from hflow.train.critic import Critic, critic_loss, with_adversary
 from hflow.train.data import Photos, validation
-from hflow.train.joint import SPEEDS, JointModel, arrived, in_use
+from hflow.train.joint import SPEEDS, JointModel, arrived, in_layers, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
@@ -77,21 +77,6 @@ class Streams:
         return y.permute(0, 3, 1, 2) / self.model.gain(rate), planes
 
 
-@torch.no_grad()
-def in_layers(model: JointModel, x: Tensor, level: Tensor, below: Tensor, slices: Tensor) -> tuple[Tensor, Tensor]:
-    """What a decoder has of pictures in two layers (`hflow encode --progressive`) when the upper one breaks off.
-
-    level, below: rate levels (B,) of the layers; slices (B,): how many the upper one brings. Gives the dequantised y
-    (B, C, h, w) and the rate (B,) that the decoder is told, as `hflow.codec.enhancement.merged` does.
-    """
-    fine, coarse = (integers(model, x, v)[0].float().permute(0, 3, 1, 2) for v in (level, below))
-    high, low = (v.float() / (LEVELS - 1) for v in (level, below))
-    ends = torch.tensor([0, *model.cfg.slices], device=x.device).cumsum(0)
-    known = torch.arange(model.cfg.latent, device=x.device) < ends[slices][:, None]
-    y = torch.where(known[:, :, None, None], fine / model.gain(high), coarse / model.gain(low))
-    return y, low + (high - low) * slices / len(model.cfg.slices)
-
-
 def draw(n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[str], Tensor]:
     """Random (level, m, mask labels, alpha) of a batch."""
     level = (LEVELS * rng.random(n) ** 0.7).astype(int).clip(0, LEVELS - 1)
@@ -126,9 +111,10 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
         out |= {f"{name}_{k}": float(v) for k, v in zip(["psnr", *nets], stats / len(val), strict=True)}
     total = 0.0
     for x in val.split(8):
-        level, below, slices = (torch.full((len(x),), k, device=x.device) for k in (50, 30, len(model.cfg.slices) // 2))
-        y, rate = in_layers(model, x, level, below, slices)
-        planes = streams.planes(x, level, torch.zeros_like(level), ["none"] * len(x))[1]
+        level, slices = (torch.full((len(x),), k, device=x.device) for k in (50, len(model.cfg.slices) // 2))
+        y, planes = streams.planes(x, level, torch.zeros_like(level), ["none"] * len(x))
+        rate = level / (LEVELS - 1)
+        y, rate = in_layers(model, model.analysis.trunk(x), y, rate, 0.6 * rate, slices)
         with mixed(x.device):
             o = model.decoder(planes, model.decoder.correction(y, rate), 1.0).float().clamp(0, 1)
         total += nets["alex"](x * 2 - 1, o * 2 - 1).sum().item()
@@ -177,9 +163,8 @@ def main() -> None:
         rate = level.clamp(min=0).float() / (LEVELS - 1)
         some = torch.nonzero((m == 0) & (level > 16) & (torch.rand(len(x), device=dev) < opts["layered"])).flatten()
         if len(some):
-            below = (level[some] * (0.25 + 0.5 * torch.rand(len(some), device=dev))).long()
-            slices = torch.randint(len(net.slices) + 1, (len(some),), device=dev)
-            y[some], rate[some] = in_layers(model, x[some], level[some], below, slices)
+            with torch.no_grad():
+                y[some], rate[some] = in_layers(model, model.analysis.trunk(x[some]), y[some], rate[some])
         with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
             xc, oc = degraded_crops(x, o, opts["lpips_crop"], rng)

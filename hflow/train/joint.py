@@ -36,16 +36,23 @@ class JointModel(nn.Module):
         self.decoder = FusionDecoder(cfg)
         self.proxy = RateProxy(cfg)
         self.cut = 0.0  # share of training samples whose last slices do not arrive
+        self.layered = 0.0  # and of those in two layers, of which the upper one breaks off
 
     def forward(self, x: Tensor, rate: Tensor, m: Tensor, keep: Tensor, alpha: Tensor) -> dict[str, Tensor]:
         """x (B, 3, H, W); rate (B,) in [0, 1]; m (B,) sub-quantizers; keep (B, H/16, W/16) 1 where sent."""
-        h16, y = self.analysis(x, rate)
+        h16, linear = self.analysis.trunk(x)
+        y = self.analysis.latent(h16, linear, rate)
         gain = self.gain(rate)
         scaled = y.float() * gain
         hard = scaled + (quantize(scaled) - scaled).detach()
         if self.training and self.cut:
             hard = hard * arrived(len(x), self.cut, self.cfg, x.device)
-        cont = self.decoder.correction(hard / gain, rate)
+        arriving, told = hard / gain, rate
+        n = round(self.layered * len(x)) if self.training else 0
+        if n:
+            some, its = in_layers(self, (h16[:n], linear[:n]), arriving[:n], rate[:n])
+            arriving, told = torch.cat([some, arriving[n:]]), torch.cat([its, rate[n:]])
+        cont = self.decoder.correction(arriving, told)
         # Where alpha is 0 the tokens must tell everything: their head does not see the continuous stream.
         vectors, idx, commit = self.pq(self.head(h16, cont[0].detach() * alpha), in_use(m, self.cfg.m_max))
         tokens = token_planes(vectors, m, keep, self.cfg)
@@ -62,6 +69,27 @@ def arrived(n: int, share: float, cfg: NetConfig, device: torch.device) -> Tenso
     last = torch.randint(1, len(cfg.slices), (n,), device=device)
     last = torch.where(torch.rand(n, device=device) < share, last, len(cfg.slices))
     return (torch.arange(cfg.latent, device=device) < ends[last - 1][:, None]).float()[:, :, None, None]
+
+
+def in_layers(
+    model: JointModel, trunk: tuple[Tensor, Tensor], y: Tensor, rate: Tensor, below: Tensor | None = None,
+    slices: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """What a decoder has of pictures in two layers (`hflow encode --progressive`) when the upper one breaks off.
+
+    trunk: what `Analysis.trunk` gives; y (B, C, h, w) dequantised and rate (B,): the upper layer; below (B,): the rate
+    of the lower one; slices (B,): how many the upper one brings; both random by default. Gives y and the rate that
+    the decoder is told, as `hflow.codec.enhancement.merged` does.
+    """
+    n, parts = len(y), model.cfg.slices
+    below = rate * (0.25 + 0.5 * torch.rand(n, device=y.device)) if below is None else below
+    slices = torch.randint(len(parts) + 1, (n,), device=y.device) if slices is None else slices
+    with torch.no_grad():
+        gain = model.gain(below)
+        coarse = quantize(model.analysis.latent(*trunk, below).float() * gain) / gain
+    ends = torch.tensor([0, *parts], device=y.device).cumsum(0)
+    known = torch.arange(y.shape[1], device=y.device) < ends[slices][:, None]
+    return torch.where(known[:, :, None, None], y, coarse), below + (rate - below) * slices / len(parts)
 
 
 def in_use(m: Tensor, m_max: int) -> Tensor:
@@ -96,7 +124,9 @@ def targets(cfg: NetConfig, low: float, high: float) -> Tensor:
 
 def compile_parts(model: JointModel) -> None:
     """Compiles the networks one by one, in place; the loss, whose crops change their size, stays as it is."""
-    for part in (model.analysis, model.head, model.decoder.correction, model.decoder, model.proxy):
+    for name in ("trunk", "latent"):
+        setattr(model.analysis, name, torch.compile(getattr(model.analysis, name), dynamic=False))
+    for part in (model.head, model.decoder.correction, model.decoder, model.proxy):
         part.compile(dynamic=False)
 
 
@@ -159,12 +189,12 @@ def main() -> None:
     opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
     opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
-    opts |= {"cut": 0.1, "vgg_crop": 96, "fitted": False}
+    opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96, "fitted": False}
     opts |= cfg.recipe
     torch.manual_seed(cfg.seed)
     dev = cfg.device
     model = JointModel(net).to(dev)
-    model.cut = opts["cut"]
+    model.cut, model.layered = opts["cut"], opts["layered"]
     lowest, highest = opts["log_lambda"]
     extra = {"log_lambda": torch.linspace(lowest, highest, net.rates, device=dev)}
     loop = Loop(cfg, model, extra, SPEEDS)
