@@ -49,7 +49,7 @@ class Tune:
     likeness: float
 
 
-TUNES = {"psnr": Tune(30.0, 0.0), "balanced": Tune(30.0, 1.0), "perceptual": Tune(20.0, 0.8)}
+TUNES = {"psnr": Tune(30.0, 0.0), "balanced": Tune(13.0, 1.0), "perceptual": Tune(6.0, 1.0)}
 
 
 class Refiner:
