@@ -47,12 +47,15 @@ class Photos:
             raise FileNotFoundError(f"no {'/'.join(prefix)}*.tar in {folder}")
 
     def refresh(self) -> None:
+        images: list[Tensor] = []
         for path in sorted(self.folder.glob("*.tar")):
             if path.name.startswith(self.prefix) and path.name not in self.seen:
                 if self.limit and len(self.seen) >= self.limit:
-                    return
+                    break
                 self.seen.add(path.name)
-                self.add(read_tar(path))
+                images += read_tar(path)
+        if images:
+            self.add(images)
 
     def add(self, images: list[Tensor]) -> None:
         """Takes in uint8 pictures (3, H, W) of any sizes."""

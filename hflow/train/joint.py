@@ -122,14 +122,6 @@ def targets(cfg: NetConfig, low: float, high: float) -> Tensor:
     return torch.from_numpy(np.geomspace(low, high, cfg.rates)).float()
 
 
-def compile_parts(model: JointModel) -> None:
-    """Compiles the networks one by one, in place; the loss, whose crops change their size, stays as it is."""
-    for name in ("trunk", "latent"):
-        setattr(model.analysis, name, torch.compile(getattr(model.analysis, name), dynamic=False))
-    for part in (model.head, model.decoder.correction, model.decoder, model.proxy):
-        part.compile(dynamic=False)
-
-
 # The linear bases have entries of a few hundredths: a full step would be noise. The rate model has to follow.
 SPEEDS = {"proxy": 2.5, "gain": 4.0, "analysis.linear": 0.1, "decoder.correction.linear": 0.1}
 
@@ -189,7 +181,7 @@ def main() -> None:
     opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
     opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
-    opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96, "fitted": False}
+    opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96}
     opts |= cfg.recipe
     torch.manual_seed(cfg.seed)
     dev = cfg.device
@@ -213,11 +205,9 @@ def main() -> None:
         loop.log(event="val", step=0, **scores)
         loop.restart_clock()
     rng = np.random.default_rng(cfg.seed + loop.step)
-    if cfg.compile:
-        compile_parts(model)
+    run = torch.compile(model) if cfg.compile else model
     if dev != "cpu":
         torch.backends.cudnn.benchmark = True
-    fitted = opts["fit_rate"] > 0 or opts["fitted"]  # here, or in the checkpoint
     anchors = net.rates - 1
     seen = {k: torch.zeros((), device=dev) for k in ("mse", "lp", "vgg", "bpp", "commit")}
     clock, at = loop.spent, loop.step
@@ -235,7 +225,7 @@ def main() -> None:
         want = torch.lerp(goal[low].log(), goal[low + 1].log(), frac).exp()
         model.train()
         with mixed(dev):
-            o = model(x, rate, m, keep, alpha[:, None, None, None])
+            o = run(x, rate, m, keep, alpha[:, None, None, None])
             y = o["x"].float()
             xc, yc = degraded_crops(x, y, opts["lpips_crop"], rng)
             lp = lpips_loss(squeeze, xc, yc)
@@ -255,7 +245,7 @@ def main() -> None:
         )
         loop.update(loss)
         with torch.no_grad():
-            err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step, fitted, cfg.batch)
+            err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step, opts["fit_rate"] > 0, cfg.batch)
             log_lambda.index_add_(0, low, err * (1 - frac))
             log_lambda.index_add_(0, low + 1, err * frac)
             log_lambda.clamp_(opts["min_log_lambda"], opts["max_log_lambda"])
