@@ -79,11 +79,16 @@ def level_of(data: bytes) -> int:
 def read(model: Model, geo: Geometry, below: Below, data: bytes, cut: bool) -> Layer:
     """A section that is not empty. cut: its end may be missing. FormatError if the bytes cannot be."""
     level = level_of(data)
-    within = bounds(model, below, level)
     if cut:
-        return Layer(level, *latents.read_known(model, geo, level, data[1:], within))
-    y = latents.read(model, geo, level, data[1:], within)
+        return Layer(level, *latents.read_known(model, geo, level, data[1:], bounds(model, below, level)))
+    y = read_both(model, geo, below, data)[1]
     return Layer(level, y, np.ones(y.shape, dtype=bool))
+
+
+def read_both(model: Model, geo: Geometry, below: Below, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """z and y of a whole section. FormatError if the bytes cannot be."""
+    level = level_of(data)
+    return latents.read_both(model, geo, level, data[1:], bounds(model, below, level))
 
 
 def merged(model: Model, level: int, y: np.ndarray, layers: Sequence[Layer]) -> tuple[float, np.ndarray]:

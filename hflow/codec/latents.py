@@ -133,8 +133,8 @@ def _prior(model: Model, geo: Geometry, level: int) -> tuple[np.ndarray, np.ndar
 def _run(
     model: Model, geo: Geometry, level: int, coder: _Coder, z: np.ndarray | None, y: np.ndarray | None,
     bounds: Bounds | None = None,
-) -> np.ndarray:  # fmt: skip
-    """z (zh, zw, Cz) and y (h, w, C) through `coder`; None where they are to be read. Returns y.
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """z (zh, zw, Cz) and y (h, w, C) through `coder`; None where they are to be read. Returns both.
 
     bounds: the least and the greatest that each value of y should be, (h, w, C) both.
     """
@@ -159,7 +159,7 @@ def _run(
     y = np.concatenate([ops.numpy(v)[0] for v in C.walk(ops, t, p, hyper, cfg.slices, fill)], axis=-1)
     if np.abs(y).max(initial=0) > LIMIT:
         raise FormatError("damaged: a latent is out of range")
-    return y
+    return z, y
 
 
 def write(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None) -> bytes:
@@ -180,6 +180,13 @@ def measure(
 
 def read(model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds | None = None) -> np.ndarray:
     """y (h, w, C), int64. FormatError if the bytes cannot be."""
+    return read_both(model, geo, level, data, bounds)[1]
+
+
+def read_both(
+    model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """z (zh, zw, Cz) and y: what `write` was given. FormatError if the bytes cannot be."""
     return _run(model, geo, level, _Reader(data), None, None, bounds)
 
 
@@ -189,7 +196,7 @@ def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray
     FormatError if not even z is whole.
     """
     coder = _CutReader(data)
-    y = _run(model, geo, level, coder, None, None)
+    _, y = _run(model, geo, level, coder, None, None)
     if not coder.groups:
         raise FormatError(f"too short: {len(data)} bytes of the continuous stream do not make a picture")
     return y
@@ -198,7 +205,7 @@ def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray
 def read_known(model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     """y (h, w, C) of a stream whose end may be missing, 0 where it is, and what of it is there, (h, w, C) bool."""
     coder = _CutReader(data)
-    y = _run(model, geo, level, coder, None, None, bounds)
+    _, y = _run(model, geo, level, coder, None, None, bounds)
     known = np.zeros(y.shape, dtype=bool)
     for (here, channels), group in zip(_places(model, geo), coder.known[1:], strict=True):
         known[here, channels] = group.reshape(int(here.sum()), channels.stop - channels.start)
@@ -232,7 +239,7 @@ def read_map(
 ) -> tuple[np.ndarray, np.ndarray]:
     """y (h, w, C) and how many bits each cell took (h, w); those of z are shared out evenly."""
     coder = _Mapper(_CutReader(data) if cut else _Reader(data))
-    y = _run(model, geo, level, coder, None, None, bounds)
+    _, y = _run(model, geo, level, coder, None, None, bounds)
     z = coder.groups[0].reshape(geo.zh, geo.zw, -1).sum(2) / 16
     spent = np.repeat(np.repeat(z, 4, 0), 4, 1)[: geo.h, : geo.w].copy()
     for (here, channels), group in zip(_places(model, geo), coder.groups[1:], strict=True):

@@ -1,6 +1,7 @@
-"""A smaller file of the same picture, cut from a larger one: no original is needed, and nothing is coded again.
+"""A smaller file of the same picture, cut from a larger one: no original is needed, and no value changes.
 
-Of enhancement layers (codec/enhancement.py) the last one that stays is cut; all others stay whole.
+Of enhancement layers (codec/enhancement.py) the last one that stays is cut; all others stay whole. Layers that a higher
+one makes superfluous are left out, and that one's values are written anew.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from hflow.codec import latents
+from hflow.codec import enhancement, latents
 from hflow.codec.decode import check, decoded
 from hflow.codec.geometry import Geometry
-from hflow.container import Container, Kind, MaskSchedule, parse, serialize
+from hflow.container import Container, Kind, MaskSchedule, Section, parse, serialize
 from hflow.container.model import CODED
 from hflow.errors import FormatError, TargetError
 from hflow.nets.bundle import Model, for_file, pick_device
+
+NEARLY = 0.85  # of a layer alone is better than the one beneath it and some of what it adds
 
 
 def truncate(data: bytes, size: int, *, device: str = "auto") -> bytes:
@@ -30,8 +33,8 @@ def truncate(data: bytes, size: int, *, device: str = "auto") -> bytes:
     if len(data) <= size:
         return data
     model = for_file(file.bundle, file.fingerprint, pick_device(device))
+    file = _known(model, _raised(model, file, size))
     level = file.settings.rate - 1
-    file = _known(model, file)
     stream = file.continuous
     least = 1 if stream is None else latents.least(model, Geometry(file.width, file.height), level, stream)
     smallest = len(serialize(_keep(file, least)))
@@ -41,6 +44,31 @@ def truncate(data: bytes, size: int, *, device: str = "auto") -> bytes:
     while len(serialize(short := _keep(file, room))) > size:  # a length may take a byte more
         room -= 1
     return serialize(replace(short, index_checksum=decoded(model, short).checksum(model)))
+
+
+def _raised(model: Model, file: Container, size: int) -> Container:
+    """The file on the highest of its layers that nearly fits into `size` bytes when nothing lies beneath it.
+
+    A layer takes fewer bytes alone than those beneath it and itself together: they say again what it says.
+    """
+    if file.continuous is None or any(file.index_chunks):  # tokens were coded with the lowest layer
+        return file
+    sections = [data for data in file.enhancements if data]
+    whole = sections[:-1] if file.cut else sections
+    geo, level = Geometry(file.width, file.height), file.settings.rate - 1
+    below = level, latents.read(model, geo, level, file.continuous) if whole else np.zeros(0)
+    best = file
+    for n, data in enumerate(whole, 1):
+        level, (z, y) = enhancement.level_of(data), enhancement.read_both(model, geo, below, data)
+        alone = latents.write(model, geo, level, z, y)
+        above = [Section(Kind.ENHANCEMENT, data) for data in sections[n:]]
+        others = [s for s in file.sections if s.kind not in CODED]
+        settings = replace(file.settings, rate=1 + level)
+        found = replace(file, settings=settings, sections=(Section(Kind.CONTINUOUS, alone), *above, *others))
+        if NEARLY * len(alone) + len(serialize(found)) - sum(len(s) for s in (alone, *sections[n:])) > size:
+            break
+        best, below = found, (level, y)
+    return best
 
 
 def _known(model: Model, file: Container) -> Container:
@@ -76,7 +104,7 @@ def _keep(file: Container, room: int) -> Container:
             whole = whole and len(left) == len(s.data)
             s = replace(s, data=left)
         sections.append(s)
-    if file.enhancements and whole:  # an end between two layers is an end
+    if whole:  # an end between two layers is an end
         return replace(file, sections=tuple(sections), cut=file.cut and len(sections) == len(file.sections))
     if file.continuous is not None and not any(s.data for s in sections if s.kind == Kind.INDEX):
         settings = replace(file.settings, m=0, mask=MaskSchedule.NONE)

@@ -11,6 +11,7 @@ from tiny_bundle import picture
 import hflow
 from hflow.codec import enhancement, pixels
 from hflow.codec.decode import indices, predicted
+from hflow.codec.encode import pack
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder
 from hflow.codec.truncate import truncate
@@ -84,22 +85,55 @@ def test_a_truncated_file_is_nearly_as_good_as_one_of_that_size(data: bytes, rgb
     assert sum(layered) < 1.3 * sum(direct)
 
 
-def test_truncating_keeps_what_it_keeps(data: bytes) -> None:
+def test_truncating_changes_no_value(tiny: Model, data: bytes) -> None:
+    whole = indices(tiny, parse(data))
+    ys = {whole.level: whole.y, **{layer.level: layer.y for layer in whole.layers}}
     for size in range(70, len(data), 23):
         cut = truncate(data, size)
-        assert size - 20 <= len(cut) <= size
-        assert len(truncate(cut, size - 9)) <= size - 9
-        for a, b in zip(parse(cut).sections, parse(data).sections, strict=False):
-            assert b.data.startswith(a.data)
+        assert len(cut) <= size and len(truncate(cut, size - 9)) <= size - 9
+        found = indices(tiny, parse(cut))
+        if not parse(cut).cut or found.layers:
+            assert np.array_equal(found.y, ys[found.level])
+        for layer in found.layers:
+            assert np.array_equal(layer.y[layer.known], ys[layer.level][layer.known])  # type: ignore[index]
+
+
+def test_truncating_leaves_out_layers_that_a_higher_one_makes_superfluous(
+    tiny: Model, data: bytes, rgb: np.ndarray
+) -> None:
+    size = len(data) - 1
+    cut = truncate(data, size)
+    file, top = parse(cut), indices(tiny, parse(data)).layers[-1]
+    assert not file.enhancements and not file.cut and len(cut) < 0.9 * size
+    assert file.settings.rate == 1 + top.level and np.array_equal(indices(tiny, file).y, top.y)
+    for share in (0.35, 0.5, 0.65, 0.8):
+        size = int(share * len(data))
+        assert error(truncate(data, size), rgb) < 1.02 * error(data[:size], rgb, partial=True)
 
 
 def test_an_end_between_layers_is_no_cut(tiny: Model, data: bytes) -> None:
     file = parse(data)
-    ends = np.cumsum([len(s.data) + 3 for s in file.sections]) + 18
-    cut = [parse(truncate(data, int(end))) for end in ends[:2]]
-    assert [(f.cut, len(f.enhancements)) for f in cut] == [(False, 0), (False, 1)]
-    part = truncate(data, int(ends[1]) + 40)
-    assert parse(part).cut and not parse(truncate(part, int(ends[0]))).cut
+    base = 18 + 3 + len(file.sections[0].data)
+    assert not parse(truncate(data, base)).cut and not parse(truncate(data, base)).enhancements
+    part = truncate(data, base + 40)
+    assert parse(part).cut and not parse(truncate(part, base)).cut
+
+
+def test_layers_under_tokens_stay(tiny: Model, data: bytes, rgb: np.ndarray) -> None:
+    """Tokens can only be decoded with the lowest layer that they were coded with."""
+    file, coder = parse(data), Coder(tiny, Geometry(WIDTH, HEIGHT), pixels.trunk(tiny, rgb))
+    choice = coder.code(file.settings.rate - 1, 1, "1_4")
+    found = indices(tiny, file)
+    below = file.settings.rate - 1, choice.y
+    for layer in found.layers:
+        z, y, _ = coder.continuous(layer.level)
+        choice = choice.above(layer.level, y, enhancement.write(tiny, coder.geo, below, layer.level, z, y))
+        below = layer.level, y
+    both = pack(tiny, coder.geo, choice)
+    for size in (len(both) - 1, len(both) * 2 // 3):
+        cut = parse(truncate(both, size))
+        assert cut.settings.rate == file.settings.rate and cut.index_chunks == parse(both).index_chunks
+        assert np.array_equal(indices(tiny, cut).tokens, choice.tokens)
 
 
 def test_values_outside_of_what_the_layer_below_allows_can_be_said(tiny: Model, data: bytes) -> None:
