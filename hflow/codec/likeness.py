@@ -1,10 +1,11 @@
-"""How unlike two pictures are, in the terms of the bundle's own analysis network.
+"""How unlike two pictures are to a viewer: what refinement lowers, beside squared error.
 
-Its features at 1/4, 1/8 and 1/16 of the resolution were trained to say what a decoder needs to know for a picture that
-looks right. As in LPIPS (Zhang et al., CVPR 2018, 3) they are scaled to unit length at every place before they are
-compared; here each channel counts by its spread over the original. The pictures are compared as they are and at half
-their size, so that what pleases the network at one scale alone gains little. That follows LPIPS well enough to be
-optimised (docs/effort.md), and takes no weights that a bundle does not already have.
+One judge is the bundle's own analysis network: its features at 1/4, 1/8 and 1/16 of the resolution were trained to say
+what a decoder needs to know for a picture that looks right. As in LPIPS (Zhang et al., CVPR 2018, 3) they are scaled to
+unit length at every place before they are compared; here each channel counts by its spread over the original. The
+other, where the bundle has it, is a small network that was taught LPIPS-squeeze (hflow/nets/perceptual.py). Both see
+the pictures as they are and at half their size. What pleases one judge at one scale alone gains little
+(docs/effort.md).
 """
 
 from __future__ import annotations
@@ -14,30 +15,44 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hflow.nets.analysis import Analysis
+from hflow.nets.perceptual import Perceptual
 
 LARGE = 128  # pixels on the shorter side, from which on half the size has something to say
+OWN = 0.6  # of the analysis network's distance, beside the sum over both scales of the perceptual network's
+Features = tuple[list[Tensor], list[Tensor]]
 
 
 class Likeness:
     """Measures pictures (B, 3, H, W) in 0..1 against their originals, H and W multiples of 32."""
 
-    def __init__(self, analysis: Analysis, original: Tensor) -> None:
-        self.analysis = analysis
+    def __init__(self, analysis: Analysis, perceptual: Perceptual | None, original: Tensor) -> None:
+        self.analysis, self.perceptual = analysis, perceptual
         with torch.no_grad():
-            self.features = self._features(original)
-        self.spread = [f.var((0, 2, 3), keepdim=True).sqrt() + 1e-3 for f in self.features]
+            self.own = self._features(original)
+        self.spread = [[f.var((0, 2, 3), keepdim=True).sqrt() + 1e-3 for f in unit] for unit, _ in self.own]
 
-    def _features(self, x: Tensor) -> list[Tensor]:
-        """Unit-length features of three resolutions, of the picture and, if it is large, of it at half its size."""
+    def _features(self, x: Tensor) -> list[Features]:
+        """Of the picture and, if it is large, of it at half its size: what the analysis network sees, at unit length
+        and at three resolutions, and what the perceptual network does.
+        """
         a, out = self.analysis, []
         for scaled in (x, F.avg_pool2d(x, 2)) if min(x.shape[2:]) >= LARGE else (x,):
             h4 = a.stem(F.pixel_unshuffle(scaled * 2 - 1, 4))
             h8 = a.to8(F.leaky_relu(h4, 0.1))
             h16 = a.to16(F.leaky_relu(h8, 0.1))
-            out += [F.normalize(f.float(), dim=1, eps=1e-3) for f in (h4, h8, h16)]
+            unit = [F.normalize(f.float(), dim=1, eps=1e-3) for f in (h4, h8, h16)]
+            out.append((unit, [] if self.perceptual is None else self.perceptual(scaled, h8, h16)))
         return out
 
     def distance(self, x: Tensor) -> Tensor:
         """0 for the original itself; about 2 for a picture that has nothing in common with it."""
-        pairs = zip(self._features(x), self.features, self.spread, strict=True)
-        return torch.stack([((found - own) / spread).square().mean() for found, own, spread in pairs]).mean()
+        apart, seen = [], []
+        for (unit, percepts), (own, own_percepts), spreads in zip(
+            self._features(x), self.own, self.spread, strict=True
+        ):
+            apart += [((f - o) / s).square().mean() for f, o, s in zip(unit, own, spreads, strict=True)]
+            if self.perceptual is not None:
+                seen.append(self.perceptual.distance(percepts, own_percepts))
+        if not seen:
+            return torch.stack(apart).mean()
+        return OWN * torch.stack(apart).mean() + 2 * torch.stack(seen).mean()

@@ -24,14 +24,15 @@ from hflow.codec.relaxed import stream_bits
 from hflow.codec.threads import steady
 from hflow.nets.analysis import quantize
 from hflow.nets.bundle import Model, exact
+from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
-STEPS = (0, 10, 20, 30, 40, 50, 60, 75, 90, 100)  # gradient steps of each effort, 0 to 9
+STEPS = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54)  # gradient steps of each effort, 0 to 9
 PACE, SLOWER_FROM = 0.0035, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
 EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
 CLIP = 0.3  # of one value in one step
-LOOK = 10  # steps between candidates
+LOOK = 6  # steps between candidates
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
@@ -49,7 +50,7 @@ class Tune:
     likeness: float
 
 
-TUNES = {"psnr": Tune(30.0, 0.0), "balanced": Tune(13.0, 1.0), "perceptual": Tune(6.0, 1.0)}
+TUNES = {"psnr": Tune(30.0, 0.0), "balanced": Tune(18.0, 1.0), "perceptual": Tune(8.0, 1.0)}
 
 
 class Refiner:
@@ -93,7 +94,7 @@ class Part:
         self.share = height * width / (picture.shape[0] * picture.shape[1])
         self.own = self.of(picture)
         with mixed(self.device):
-            self.likeness = Likeness(model.nets.analysis, self.own)
+            self.likeness = Likeness(model.nets.analysis, load_perceptual(model), self.own)
 
     def of(self, picture: np.ndarray) -> Tensor:
         """Its pixels of a picture (H, W, 3) uint8, as (1, 3, h, w) in 0..1."""

@@ -57,6 +57,7 @@ class FloatNets(nn.Module):
 class Model:
     """A loaded bundle on one device. `latent` and `predictor` are trees of integers in `ops`' arrays."""
 
+    path: Path
     name: str
     number: int
     digest: bytes
@@ -177,7 +178,7 @@ def _load(path: Path, device: str, ops: Any) -> Model:
     nets = nets.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     ops = ops or TorchOps(device)
     return Model(
-        name=name, number=number, digest=digest, cfg=cfg, nets=nets, ops=ops,
+        path=path, name=name, number=number, digest=digest, cfg=cfg, nets=nets, ops=ops,
         latent=tree(split(arrays, "int.latent"), ops.const), predictor=tree(split(arrays, "int.predictor"), ops.const),
         ladder=ladder, device=torch.device(device),
     )  # fmt: skip

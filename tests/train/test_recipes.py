@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,9 +20,11 @@ from hflow.codec.geometry import LEVELS, anchor
 from hflow.integer import scales as S
 from hflow.masks import LABELS
 from hflow.nets import predictor as P
+from hflow.nets.bundle import Model
 from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid, stage_grid
-from hflow.train import fusion, joint, latent, predictor, release, streams
+from hflow.nets.perceptual import Perceptual, load_perceptual
+from hflow.train import fusion, joint, latent, perceptual, predictor, release, streams
 from hflow.train.joint import JointModel, draw_settings, token_planes
 
 METRICS = Path(hflow.__file__).parents[2] / "shared" / "metrics"
@@ -245,3 +248,11 @@ def test_joint_and_fusion_take_a_step(recipe: Callable[..., Path], tmp_path: Pat
 
     five = recipe(fusion, *settings, "recipe.lpips_crop=64", "recipe.adversarial=0.5", f"out={tmp_path}/five")
     release.build(saved(five), checkpoints(7)[1], checkpoints(7)[2], small=True)  # the critic is not released
+
+
+@needs_metrics
+def test_the_perceptual_network_takes_a_step(recipe: Callable[..., Path], tiny: Model) -> None:
+    out = recipe(perceptual, "recipe.pool=72", "recipe.bundle=tiny")
+    row = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
+    assert row["event"] == "val" and all(math.isfinite(v) for k, v in row.items() if k != "event")
+    assert isinstance(load_perceptual(replace(tiny, path=out)), Perceptual)
