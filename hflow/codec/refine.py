@@ -50,7 +50,7 @@ class Tune:
     likeness: float
 
 
-TUNES = {"psnr": Tune(30.0, 0.0), "balanced": Tune(18.0, 1.0), "perceptual": Tune(8.0, 1.0)}
+TUNES = {"psnr": Tune(30.0, 0.0), "balanced": Tune(32.0, 1.0), "perceptual": Tune(14.0, 1.0)}
 
 
 class Refiner:
