@@ -35,11 +35,9 @@ class Likeness:
         """Of the picture and, if it is large, of it at half its size: what the analysis network sees, at unit length
         and at three resolutions, and what the perceptual network does.
         """
-        a, out = self.analysis, []
+        out = []
         for scaled in (x, F.avg_pool2d(x, 2)) if min(x.shape[2:]) >= LARGE else (x,):
-            h4 = a.stem(F.pixel_unshuffle(scaled * 2 - 1, 4))
-            h8 = a.to8(F.leaky_relu(h4, 0.1))
-            h16 = a.to16(F.leaky_relu(h8, 0.1))
+            h4, h8, h16 = self.analysis.features(scaled)
             unit = [F.normalize(f.float(), dim=1, eps=1e-3) for f in (h4, h8, h16)]
             out.append((unit, [] if self.perceptual is None else self.perceptual(scaled, h8, h16)))
         return out

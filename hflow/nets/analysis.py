@@ -70,14 +70,20 @@ class Analysis(nn.Module):
                 self.linear16.weight.copy_(basis(fine_order(cfg.coarse, cfg.fine), BLOCK // 2))
                 self.head16.weight.mul_(0.1)
 
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Image to features at 1/4, 1/8 and 1/16 of the resolution; the last is h16."""
+        h4 = self.stem(F.pixel_unshuffle(x * 2 - 1, 4))
+        h8 = self.to8(F.leaky_relu(h4, 0.1))
+        return h4, h8, self.to16(F.leaky_relu(h8, 0.1))
+
     def trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Image to (h16, linear part of y): everything that does not depend on the rate."""
+        h16 = self.features(x)[2]
         x = x * 2 - 1
-        h = F.leaky_relu(self.stem(F.pixel_unshuffle(x, 4)), 0.1)
         linear = self.linear(x)
         if self.fine:
             linear = torch.cat([linear, F.pixel_unshuffle(self.linear16(x), 2)], 1)
-        return self.to16(F.leaky_relu(self.to8(h), 0.1)), linear
+        return h16, linear
 
     def latent(self, h16: Tensor, linear: Tensor, rate: Tensor) -> Tensor:
         """What `trunk` gave and rate (B,) in [0, 1] to y."""

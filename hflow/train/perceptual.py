@@ -80,9 +80,8 @@ class Student(nn.Module):
         self.analysis = (model.nets.analysis,)  # a tuple: it is no part of this module
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        a = self.analysis[0]
-        h8 = a.to8(F.leaky_relu(a.stem(F.pixel_unshuffle(x * 2 - 1, 4)), 0.1))
-        found: list[Tensor] = self.net(x, h8, a.to16(F.leaky_relu(h8, 0.1)))
+        _, h8, h16 = self.analysis[0].features(x)
+        found: list[Tensor] = self.net(x, h8, h16)
         return found
 
 
