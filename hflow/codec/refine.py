@@ -27,12 +27,12 @@ from hflow.nets.bundle import Model, exact
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
-STEPS = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54)  # gradient steps of each effort, 0 to 9
+STEPS = (0, 5, 10, 15, 20, 25, 30, 35, 40, 45)  # gradient steps of each effort, 0 to 9
 PACE, SLOWER_FROM = 0.0035, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
 EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
 CLIP = 0.3  # of one value in one step
-LOOK = 6  # steps between candidates
+LOOK = 5  # steps between candidates
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
@@ -44,13 +44,14 @@ Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at t
 
 @dataclass(frozen=True)
 class Tune:
-    """What is minimised: mse times the mean squared error of values in 0..1, plus likeness times `Likeness`."""
+    """What is minimised: noise times the decibels of noise above `FAINT`, plus likeness times `Likeness`."""
 
-    mse: float
+    noise: float
     likeness: float
 
 
-TUNES = {"psnr": Tune(30.0, 0.0), "balanced": Tune(32.0, 1.0), "perceptual": Tune(14.0, 1.0)}
+FAINT = 1e-5  # mean squared error of values in 0..1 that nobody sees, 50 dB of PSNR
+TUNES = {"psnr": Tune(1.0, 0.0), "balanced": Tune(0.045, 1.0), "perceptual": Tune(0.02, 1.0)}
 
 
 class Refiner:
@@ -103,7 +104,7 @@ class Part:
 
     def cost(self, x: Tensor, tune: Tune) -> Tensor:
         """The cost of its decoded pixels (1, 3, h, w)."""
-        total = tune.mse * (x - self.own).square().mean()
+        total = tune.noise * 10 * torch.log10(1 + (x - self.own).square().mean() / FAINT)
         if not tune.likeness:
             return total
         with mixed(self.device):

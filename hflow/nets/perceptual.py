@@ -22,7 +22,7 @@ from hflow.nets.config import NetConfig
 
 FILE = "perceptual.safetensors"  # in a bundle's folder, beside its weights
 WIDTHS = 32, 64, 96, 128  # at 1/2, 1/4, 1/8 and 1/16 of the resolution
-SIZES = 24, 40, 64, 112  # features there
+SIZES = 24, 40, 64, 88  # features there
 
 
 class Block(nn.Module):
@@ -47,7 +47,7 @@ class Perceptual(nn.Module):
         _, w8, w16, _ = cfg.widths
         self.down = nn.ModuleList([conv(12, a), *(conv(n, m, stride=2) for n, m in ((a, b), (b, c), (c, d)))])
         self.mix8, self.mix16 = conv(w8, c, 1), conv(w16, d, 1)
-        self.body = nn.ModuleList([nn.Identity(), Block(b), Block(c), nn.Sequential(Block(d), Block(d))])
+        self.body = nn.ModuleList([nn.Identity(), Block(b), Block(c), nn.Sequential(Block(d), Block(d), Block(d))])
         self.heads = nn.ModuleList([conv(w, n, 1) for w, n in zip(WIDTHS, SIZES, strict=True)])
         self.register_buffer("weights", torch.ones(4))
         for m in self.modules():

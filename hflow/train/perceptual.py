@@ -79,9 +79,13 @@ class Student(nn.Module):
         self.net = Perceptual(model.cfg)
         self.analysis = (model.nets.analysis,)  # a tuple: it is no part of this module
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the analysis network sees at 1/8 and 1/16 of the resolution."""
         _, h8, h16 = self.analysis[0].features(x)
-        found: list[Tensor] = self.net(x, h8, h16)
+        return h8, h16
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        found: list[Tensor] = self.net(x, *self.beside(x))
         return found
 
 
@@ -115,19 +119,35 @@ def pool(path: Path, model: Model, photos: Photos, size: int, rng: np.random.Gen
     return torch.load(path, weights_only=True)
 
 
-def triples(data: Tensor, n: int, crop: int, rng: np.random.Generator, device: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Photos, decodes, and pictures near those, towards the photo or the other decode, each (n, 3, crop, crop)."""
-    rows = []
-    for k in rng.integers(len(data), size=n):
-        top, left = rng.integers(SIDE - crop + 1, size=2)
-        t = data[k, :, :, top : top + crop, left : left + crop].float() / 255
-        rows.append(t.flip(-1) if rng.random() < 0.5 else t)
-    x, a, b = (v.contiguous(memory_format=torch.channels_last) for v in torch.stack(rows, 1).to(device))
-    if rng.random() < 0.3:
-        x, a, b = (F.avg_pool2d(v, 2) for v in (x, a, b))  # half the size is looked at, too
-    step = torch.from_numpy(rng.uniform(0.08, 0.5, size=(n, 1, 1, 1))).float().to(device)
-    other = torch.where(torch.rand(n, 1, 1, 1, device=device) < 0.5, x, b)
-    return x, a, a + step * (other - a)
+class Known:
+    """What does not change in training: photos, decodes and pictures near those, and what teacher and analysis see.
+
+    Whole and at half the size; everything of a scale is (N, 3, C, h, w) fp16, on the device.
+    """
+
+    def __init__(self, data: Tensor, student: Student, teacher: Teacher, rng: np.random.Generator) -> None:
+        self.scales: list[list[Tensor]] = [[], []]
+        device = teacher.bases[0].device
+        for half, rows in enumerate(self.scales):
+            parts = []
+            for chunk in data.split(8):
+                x, a, b = (v.float() / 255 for v in chunk.to(device).unbind(1))
+                step = torch.from_numpy(rng.uniform(0.08, 0.5, size=(len(x), 1, 1, 1))).float().to(device)
+                other = torch.where(torch.from_numpy(rng.random((len(x), 1, 1, 1)) < 0.5).to(device), x, b)
+                pictures = torch.cat([x, a, a + step * (other - a)])
+                if half:
+                    pictures = F.avg_pool2d(pictures, 2)
+                seen = [pictures, *student.beside(pictures), *teacher(pictures)]
+                parts.append([v.unflatten(0, (3, -1)).transpose(0, 1).half() for v in seen])
+            rows += [torch.cat(column) for column in zip(*parts, strict=True)]
+
+    def batch(self, n: int, rng: np.random.Generator) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """Pictures, what the analysis network sees, (3n, C, h, w), n of each kind; the teacher's features of each."""
+        rows = self.scales[int(rng.random() < 0.3)]
+        which = torch.from_numpy(rng.choice(len(rows[0]), n, replace=False)).to(rows[0].device)
+        x, h8, h16, *features = (v[which].transpose(0, 1).float() for v in rows)
+        given = [v.flatten(0, 1).contiguous(memory_format=torch.channels_last) for v in (x, h8, h16)]
+        return given, [[f[k] for f in features] for k in range(3)]
 
 
 def error(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
@@ -165,14 +185,16 @@ def main() -> None:
     teacher = Teacher(squeeze, extra["bases"], extra["weights"])
     for s in (student, loop.average):
         s.net.weights.copy_(teacher.weights)
+    with torch.no_grad():
+        known = Known(data, student, teacher, rng)
     rng = np.random.default_rng(cfg.seed + loop.step)
     seen, scores = np.zeros(8), {"ratio": 1.0}
     loop.restart_clock()
     while not loop.done:
-        pictures = triples(data, cfg.batch, cfg.crop, rng, dev)
-        tx, ta, tb = (teacher(v) for v in pictures)
+        given, (tx, ta, tb) = known.batch(cfg.batch, rng)
         with mixed(torch.device(dev)):
-            sx, sa, sb = (student(v) for v in pictures)
+            found = [f.unflatten(0, (3, -1)) for f in student.net(*given)]
+        sx, sa, sb = ([f[k] for f in found] for k in range(3))
         far, near = error(less(sa, sx), less(ta, tx)), error(less(sb, sa), less(tb, ta))
         loop.update(far.sum() + near.sum() + 0.1 * error(sx, tx).sum())
         seen += np.concatenate([far.detach().numpy(force=True), near.detach().numpy(force=True)])
