@@ -58,7 +58,7 @@ def encode(
     sub-quantizer. progressive: in layers, so that the beginning of the file, and what `truncate` makes of it, is nearly
     as good as a file of that size; the whole is a little less good. bundle: name of an installed bundle, default the
     newest. metadata: what of exif, xmp and icc the file keeps of the image's `info`; it counts like everything else.
-    effort: 0 to 9, how long to refine the continuous stream for this picture (files with tokens are left as they are).
+    effort: 0 to 9, how long to refine the continuous stream for this picture.
     tune: what refinement minimises, psnr, balanced or perceptual. time_limit: seconds, all told, after which refinement
     ends with the best file so far. progress: called with the share done, 0 to 1. refining: called after every step of
     refinement with the share done, the cost now and at the start; False ends it. Raises

@@ -96,9 +96,21 @@ def continuous_features(model: Model, y: np.ndarray, level: float) -> Features:
     return model.nets.decoder.correction(values / model.nets.gain(rate), rate)
 
 
-@torch.inference_mode()
-@exact
-@steady(lambda geo: geo.width * geo.height)
+def token_planes(model: Model, geo: Geometry, tokens: np.ndarray | None, sent: np.ndarray | None) -> Tensor:
+    """Tokens (th, tw, m) and which of them were sent, (th, tw) bool, as the decoder takes them; None without tokens."""
+    cfg = model.cfg
+    planes = torch.zeros(1, cfg.m_max * cfg.dims + 2, 2 * geo.h, 2 * geo.w, dtype=torch.float32, device=model.device)
+    if tokens is not None and sent is not None:
+        m = tokens.shape[-1]
+        edge = ((0, 2 * geo.h - geo.th), (0, 2 * geo.w - geo.tw))
+        grid = np.pad(tokens, (*edge, (0, cfg.m_max - m)), mode="edge").astype(np.int64)
+        vectors = model.nets.pq.decode(torch.from_numpy(grid)[None].to(model.device))
+        planes[:, : m * cfg.dims] = vectors[:, : m * cfg.dims]
+        planes[:, -2] = m / cfg.m_max
+        planes[:, -1] = torch.from_numpy(np.pad(sent, edge, mode="edge")).float().to(model.device)
+    return planes
+
+
 def synthesize(
     model: Model, geo: Geometry, level: float | None, y: np.ndarray | None, tokens: np.ndarray | None,
     sent: np.ndarray | None, fidelity: float = 1.0, progress: Progress = None,
@@ -108,29 +120,32 @@ def synthesize(
     sent: (th, tw) bool, which of the tokens (th, tw, m) were sent; None without tokens. fidelity: strength alpha of the
     continuous correction.
     """
-    cfg, nets, dev = model.cfg, model.nets, model.device
-    m = 0 if tokens is None else tokens.shape[-1]
-    planes = torch.zeros(1, cfg.m_max * cfg.dims + 2, 2 * geo.h, 2 * geo.w, dtype=torch.float32, device=dev)
-    if tokens is not None and sent is not None:
-        edge = ((0, 2 * geo.h - geo.th), (0, 2 * geo.w - geo.tw))
-        grid = np.pad(tokens, (*edge, (0, cfg.m_max - m)), mode="edge").astype(np.int64)
-        vectors = nets.pq.decode(torch.from_numpy(grid)[None].to(dev))
-        planes[:, : m * cfg.dims] = vectors[:, : m * cfg.dims]
-        planes[:, -2] = m / cfg.m_max
-        planes[:, -1] = torch.from_numpy(np.pad(sent, edge, mode="edge")).float().to(dev)
-    latent = y if y is not None else np.zeros((geo.h, geo.w, cfg.latent))
+    with torch.inference_mode():
+        planes = token_planes(model, geo, tokens, sent)
+    return synthesize_cells(model, geo, level, y, planes, fidelity, progress)[: geo.height, : geo.width]
+
+
+@torch.inference_mode()
+@exact
+@steady(lambda geo: geo.width * geo.height)
+def synthesize_cells(
+    model: Model, geo: Geometry, level: float | None, y: np.ndarray | None, planes: Tensor, fidelity: float = 1.0,
+    progress: Progress = None,
+) -> np.ndarray:  # fmt: skip
+    """The same with tokens as `token_planes`, and all of the picture's cells, (32h, 32w, 3)."""
+    latent = y if y is not None else np.zeros((geo.h, geo.w, model.cfg.latent))
     alpha = fidelity if y is not None else 0.0
     out = np.empty((geo.h * CELL, geo.w * CELL, 3), dtype=np.uint8)
     parts = list(tiles(geo))
     for k, (rows, cols, cr, cc) in enumerate(parts):
         cont = continuous_features(model, latent[rows, cols], level or 0)
-        x = nets.decoder(planes[:, :, scaled(rows, 2), scaled(cols, 2)], cont, alpha)
+        x = model.nets.decoder(planes[:, :, scaled(rows, 2), scaled(cols, 2)], cont, alpha)
         core = x[0, :, scaled(cr, CELL), scaled(cc, CELL)].clamp(0, 1).mul(255).round().to(torch.uint8)
         r, c = CELL * (rows.start + cr.start), CELL * (cols.start + cc.start)
         out[r : r + core.shape[1], c : c + core.shape[2]] = core.permute(1, 2, 0).cpu().numpy()
         if progress:
             progress(0.5 + 0.5 * (k + 1) / len(parts))
-    return out[: geo.height, : geo.width]
+    return out
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 One pass of an analysis network is a guess. Here the latent of this very picture moves downhill through the decoder and
 the entropy model, both frozen. Rounding passes gradients straight through, as it did in training; with some hundred
 steps that got further than annealed noise (docs/effort.md). What is kept is always a real file within the size, judged
-by decoding it.
+by decoding it. Tokens stay as they are sent; what they cost and how the rest is filled in follows the latent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hflow.codec import latents, pixels
+from hflow.codec import latents, pixels, tokens
 from hflow.codec.geometry import CELL, Geometry
 from hflow.codec.likeness import Likeness
 from hflow.codec.rate import FIXED, Choice
@@ -59,6 +59,7 @@ class Refiner:
 
     def __init__(self, model: Model, geo: Geometry, rgb: np.ndarray, tune: Tune) -> None:
         self.model, self.geo, self.tune = model, geo, tune
+        self.planes = pixels.token_planes(model, geo, None, None)  # the tokens it is decoded with
         picture = pixels.whole_cells(rgb, geo)
         self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, TILES)]
 
@@ -68,16 +69,17 @@ class Refiner:
         rounded = quantize(y.detach())
         for part in self.parts:
             here = rounded[:, :, part.rows, part.cols].requires_grad_(True)
-            x = synthesis(self.model, here / gain, level)[:, :, part.core[0], part.core[1]]
+            planes = self.planes[:, :, pixels.scaled(part.rows, 2), pixels.scaled(part.cols, 2)]
+            x = synthesis(self.model, planes, here / gain, level)[:, :, part.core[0], part.core[1]]
             down = torch.autograd.grad(part.cost(x, self.tune), here)[0]
             total[:, :, part.rows, part.cols] += part.share * down
         return total
 
     @torch.no_grad()
-    def cost(self, level: int, y: np.ndarray) -> float:
-        """The cost of what a decoder makes of y (h, w, C)."""
-        whole = Geometry(self.geo.w * CELL, self.geo.h * CELL)
-        picture = pixels.synthesize(self.model, whole, level, y, None, None)
+    def cost(self, choice: Choice) -> float:
+        """The cost of what a decoder makes of a choice; from now on it is decoded with this one's tokens."""
+        self.planes = pixels.token_planes(self.model, self.geo, choice.tokens, choice.sent)
+        picture = pixels.synthesize_cells(self.model, self.geo, choice.level, choice.y, self.planes)
         return sum(part.share * float(part.cost(part.of(picture), self.tune)) for part in self.parts)
 
 
@@ -111,9 +113,8 @@ class Part:
             return total + tune.likeness * self.likeness.distance(x)
 
 
-def synthesis(model: Model, y: Tensor, level: int) -> Tensor:
-    """Dequantised y (1, C, h, w) to the picture (1, 3, 32h, 32w), with gradients."""
-    planes = y.new_zeros(1, model.cfg.m_max * model.cfg.dims + 2, 2 * y.shape[2], 2 * y.shape[3])
+def synthesis(model: Model, planes: Tensor, y: Tensor, level: int) -> Tensor:
+    """Tokens as planes and dequantised y (1, C, h, w) to the picture (1, 3, 32h, 32w), with gradients."""
     with mixed(model.device):
         continuous = model.nets.decoder.correction(y, pixels.rate_tensor(model, level))
         x: Tensor = model.nets.decoder(planes, continuous).float()
@@ -128,7 +129,7 @@ def integers(x: Tensor) -> np.ndarray:
 class Search:
     """The descent for one picture, step by step: `best` is the best file so far, `cost` its cost, `first` the start's.
 
-    rgb: (H, W, 3) uint8; found: what `pixels.trunk` gives; start: a choice without tokens; budget: bytes of a file.
+    rgb: (H, W, 3) uint8; found: what `pixels.trunk` gives; start: with a continuous stream; budget: bytes of a file.
     """
 
     @exact
@@ -138,10 +139,11 @@ class Search:
     ) -> None:  # fmt: skip
         assert start.level is not None and start.y is not None
         self.model, self.geo, self.level, self.budget = model, geo, start.level, budget
-        self.bits = 8 * (budget - FIXED - 1)
+        self.bits = 8 * (budget - FIXED - 1 - max(0, start.size - FIXED - len(start.continuous)))
         self.picture = Refiner(model, geo, rgb, tune)
-        self.best, self.steps = start, 0
-        self.first = self.cost = self.picture.cost(self.level, start.y)
+        self.start = self.best = start
+        self.steps = 0
+        self.first = self.cost = self.picture.cost(start)
         rate = pixels.rate_tensor(model, self.level)
         with torch.no_grad():
             self.gain = model.nets.gain(rate)
@@ -194,7 +196,20 @@ class Search:
     @torch.no_grad()
     def look(self) -> None:
         """Make a file of the latent as it is, and keep it if it is better."""
-        low, high = OFFSETS  # the largest with which it fits
+        if (y := self.fitting()) is None:
+            return
+        found = self.coded(y)
+        if found.size > self.budget:  # tokens cost more beside this latent
+            self.bits -= 8 * (found.size - self.budget)
+            if (y := self.fitting()) is None:
+                return
+            found = self.coded(y)
+        if (cost := self.picture.cost(found)) < self.cost and found.size <= self.budget:
+            self.best, self.cost = found, cost
+
+    def fitting(self) -> np.ndarray | None:
+        """Integers (h, w, C) that fit, with the largest offset of the mean's rounding with which they do."""
+        low, high = OFFSETS
         y = None
         for _ in range(HALVINGS):
             offset = (low + high) / 2
@@ -203,12 +218,16 @@ class Search:
                 low, y = offset, tried
             else:
                 high = offset
-        if y is None or (cost := self.picture.cost(self.level, y)) >= self.cost:
-            return
-        z = integers(torch.floor(self.z + 0.5))
-        found = replace(self.best, y=y, continuous=latents.write(self.model, self.geo, self.level, z, y))
-        if found.size <= self.budget:
-            self.best, self.cost = found, cost
+        return y
+
+    def coded(self, y: np.ndarray) -> Choice:
+        """The start with other integers (h, w, C) in the continuous stream, and the same tokens sent beside it."""
+        model, geo, level, start = self.model, self.geo, self.level, self.start
+        data = latents.write(model, geo, level, integers(torch.floor(self.z + 0.5)), y)
+        if start.tokens is None or start.sent is None:
+            return replace(start, y=y, continuous=data)
+        chunks, full = tokens.write(model, geo, level, y, start.m, start.sent, start.tokens)
+        return replace(start, y=y, continuous=data, chunks=tuple(chunks) if start.chunks else (), tokens=full)
 
 
 @steady(lambda geo: geo.width * geo.height)
@@ -218,8 +237,8 @@ def refine(
 ) -> Choice:  # fmt: skip
     """The best file of at most `budget` bytes that so many steps come by; `start` if none is better.
 
-    Arguments as for `Search`, but a start with tokens or without a continuous stream is what is returned. More steps
-    never give a higher cost: they begin with the same ones. watch: called after every step; False ends it.
+    Arguments as for `Search`, but a start without a continuous stream is what is returned. More steps never give a
+    higher cost: they begin with the same ones. watch: called after every step; False ends it.
     """
     if not refinable(start, budget) or steps == 0:
         return start
@@ -232,5 +251,5 @@ def refine(
 
 
 def refinable(start: Choice, budget: int) -> bool:
-    """Whether there is something to refine: a continuous stream, and room for it; tokens depend on it, so no tokens."""
-    return start.level is not None and start.m == 0 and budget > FIXED + 1
+    """Whether there is something to refine: a continuous stream, and room for it."""
+    return start.level is not None and budget > FIXED + 1

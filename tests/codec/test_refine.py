@@ -13,6 +13,7 @@ from tiny_bundle import picture
 import hflow
 from hflow import bundles
 from hflow.codec import pixels
+from hflow.codec.decode import indices
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder
 from hflow.codec.refine import TUNES, Search, integers
@@ -30,7 +31,7 @@ def error(data: bytes, image: np.ndarray) -> float:
 
 
 def encode(image: np.ndarray, **options: object) -> bytes:
-    """Without tokens, which refinement leaves alone."""
+    """Without tokens."""
     return hflow.encode(image, size=300, masking="none", **options)  # type: ignore[arg-type]
 
 
@@ -44,6 +45,13 @@ def costs(image: np.ndarray, **options: object) -> list[float]:
 
     encode(image, refining=watch, **options)
     return seen
+
+
+def tokens_of(data: bytes) -> np.ndarray:
+    """The tokens that a file holds."""
+    found = indices(load(bundles.default()), parse(data))
+    assert found.tokens is not None
+    return found.tokens[found.sent]
 
 
 @pytest.fixture
@@ -96,8 +104,8 @@ def test_the_smallest_pictures(width: int, height: int) -> None:
 
 
 def test_a_flat_picture() -> None:
-    image = np.full((40, 50, 3), 90, np.uint8)
-    data = hflow.encode(image, size=200, effort=9)
+    image = np.full((64, 64, 3), 90, np.uint8)
+    data = hflow.encode(image, size=200, effort=9, tune="psnr")
     assert len(data) <= 200
     assert error(data, image) <= error(hflow.encode(image, size=200), image)
 
@@ -114,11 +122,16 @@ def test_quality_keeps_its_meaning_and_the_file_does_not_grow() -> None:
     assert parse(refined).settings == parse(plain).settings
 
 
-def test_files_with_tokens_are_left_as_they_are() -> None:
+@pytest.mark.parametrize("masking", ["all", "1_4", "complexity"])
+def test_files_with_tokens(masking: str) -> None:
+    """The same tokens are sent; the stream beside them is another, and so may be what is filled in."""
     image = picture(96, 70)
-    plain, refined = (hflow.encode(image, size=400, masking="all", effort=e) for e in (0, 3))
-    assert parse(plain).settings.m == 1
-    assert refined == plain
+    plain, refined = (hflow.encode(image, size=400, masking=masking, effort=e, tune="psnr") for e in (0, 5))
+    assert len(refined) <= 400
+    assert parse(refined).settings == parse(plain).settings
+    assert error(refined, image) < error(plain, image)
+    sent, again = (tokens_of(data) for data in (plain, refined))
+    assert np.array_equal(sent, again)
 
 
 def test_large_pictures_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
