@@ -28,7 +28,7 @@ from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
 STEPS = (0, 5, 10, 15, 20, 25, 30, 35, 40, 45)  # gradient steps of each effort, 0 to 9
-PACE, SLOWER_FROM = 0.0035, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
+PACE, SLOWER_FROM = 0.005, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
 EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
 CLIP = 0.3  # of one value in one step
