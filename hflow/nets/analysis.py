@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hflow.nets.blocks import ResBlock, Up, conv, stack
+from hflow.nets.blocks import ResBlock, Up, conv, stack, to_depth
 from hflow.nets.config import NetConfig
 from hflow.nets.linear import BLOCK, basis, fine_order, order, start_gain
 
@@ -72,7 +72,7 @@ class Analysis(nn.Module):
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Image to features at 1/4, 1/8 and 1/16 of the resolution; the last is h16."""
-        h4 = self.stem(F.pixel_unshuffle(x * 2 - 1, 4))
+        h4 = self.stem(to_depth(x * 2 - 1, 4))
         h8 = self.to8(F.leaky_relu(h4, 0.1))
         return h4, h8, self.to16(F.leaky_relu(h8, 0.1))
 
@@ -82,7 +82,7 @@ class Analysis(nn.Module):
         x = x * 2 - 1
         linear = self.linear(x)
         if self.fine:
-            linear = torch.cat([linear, F.pixel_unshuffle(self.linear16(x), 2)], 1)
+            linear = torch.cat([linear, to_depth(self.linear16(x), 2)], 1)
         return h16, linear
 
     def latent(self, h16: Tensor, linear: Tensor, rate: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Analysis(nn.Module):
         y = self.head(h)
         if self.fine:
             f = self.head16(F.leaky_relu(self.body16(h16 + self.up16(h)), 0.1))
-            y = torch.cat([y, F.pixel_unshuffle(f, 2)], 1)
+            y = torch.cat([y, to_depth(f, 2)], 1)
         return linear + y
 
     def forward(self, x: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:

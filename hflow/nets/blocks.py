@@ -16,6 +16,33 @@ def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(cin, cout, kernel, stride, kernel // 2)
 
 
+def to_space(x: Tensor, factor: int) -> Tensor:
+    """Pixel shuffle: (B, C * factor^2, H, W) to (B, C, factor * H, factor * W).
+
+    `F.pixel_shuffle` keeps channels last on a CPU only; elsewhere every convolution behind it would copy once more.
+    """
+    return shuffle_last(x, factor) if x.is_cuda else F.pixel_shuffle(x, factor)
+
+
+def to_depth(x: Tensor, factor: int) -> Tensor:
+    """Its inverse: (B, C, factor * H, factor * W) to (B, C * factor^2, H, W)."""
+    return unshuffle_last(x, factor) if x.is_cuda else F.pixel_unshuffle(x, factor)
+
+
+def shuffle_last(x: Tensor, r: int) -> Tensor:
+    """`F.pixel_shuffle` whose result has its channels last in memory."""
+    b, c, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h, w, c // r**2, r, r)
+    return x.permute(0, 1, 4, 2, 5, 3).reshape(b, h * r, w * r, c // r**2).permute(0, 3, 1, 2)
+
+
+def unshuffle_last(x: Tensor, r: int) -> Tensor:
+    """`F.pixel_unshuffle` whose result has its channels last in memory."""
+    b, c, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h // r, r, w // r, r, c)
+    return x.permute(0, 1, 3, 5, 2, 4).reshape(b, h // r, w // r, c * r**2).permute(0, 3, 1, 2)
+
+
 class ResBlock(nn.Module):
     """x + conv(act(conv(act(x)))), both 3x3; starts close to the identity."""
 
@@ -36,7 +63,7 @@ class Up(nn.Module):
     def __init__(self, cin: int, cout: int, factor: int = 2, kernel: int = 1) -> None:
         super().__init__()
         self.proj = conv(cin, cout * factor**2, kernel)
-        self.shuffle = nn.PixelShuffle(factor)
+        self.factor = factor
         with torch.no_grad():
             n = factor**2
             w = self.proj.weight.view(cout, n, *self.proj.weight.shape[1:])
@@ -46,7 +73,7 @@ class Up(nn.Module):
             bias.view(cout, n).copy_(bias.view(cout, n)[:, :1].expand(cout, n).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shuffle(self.proj(x))
+        return to_space(self.proj(x), self.factor)
 
 
 def stack(channels: int, depth: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hflow.nets.blocks import Up, conv, stack
+from hflow.nets.blocks import Up, conv, stack, to_depth, to_space
 from hflow.nets.config import NetConfig
 from hflow.nets.linear import BLOCK, basis, fine_order, lapped, order, synthesize
 
@@ -46,12 +46,12 @@ class Correction(nn.Module):
                 self.inp16.weight.mul_(0.1)
 
     def forward(self, y: Tensor, rate: Tensor) -> Features:
-        fine = F.pixel_shuffle(y[:, self.coarse :], 2) if self.fine else None
+        fine = to_space(y[:, self.coarse :], 2) if self.fine else None
         y = y[:, : self.coarse]
         base = synthesize(y, self.linear.weight)
         if fine is not None:
             base = base + synthesize(fine, self.linear16.weight)
-        b4 = F.leaky_relu(self.base4(F.pixel_unshuffle(2 * base, 4)), 0.1)
+        b4 = F.leaky_relu(self.base4(to_depth(2 * base, 4)), 0.1)
         h = self.inp(0.25 * y) + self.rate(rate[:, None])[:, :, None, None]
         c16 = self.up16(F.leaky_relu(self.body32(h), 0.1))
         c16 = self.body16(c16 if fine is None else c16 + self.inp16(0.25 * fine))

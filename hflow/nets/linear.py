@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hflow.nets.blocks import to_space
+
 BLOCK = 32
 # Luminance-like, red-blue, green-magenta; orthonormal rows.
 COLOUR = (
@@ -77,7 +79,7 @@ def synthesize(y: Tensor, pictures: Tensor) -> Tensor:
     block = 2 * half
     kernel = pictures.view(c, 3, 2, block, 2, block).flip(2, 4).permute(1, 3, 5, 0, 2, 4).reshape(-1, c, 2, 2)
     blocks = F.conv2d(F.pad(y, (1, 1, 1, 1), "replicate"), kernel)
-    return F.pixel_shuffle(blocks, block)[:, :, half:-half, half:-half]
+    return to_space(blocks, block)[:, :, half:-half, half:-half]
 
 
 def _channels(coarse: int, fine: int) -> list[tuple[int, float, float]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hflow.nets.blocks import conv
+from hflow.nets.blocks import conv, to_depth
 
 
 class Critic(nn.Module):
@@ -25,7 +25,7 @@ class Critic(nn.Module):
         self.layers = nn.ModuleList(nn.utils.parametrizations.spectral_norm(k) for k in layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.pixel_unshuffle(x * 2 - 1, 4)
+        x = to_depth(x * 2 - 1, 4)
         for k, layer in enumerate(self.layers):
             x = layer(F.leaky_relu(x, 0.2) if k else x)
         return x.float()

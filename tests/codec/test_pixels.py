@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from tiny_bundle import picture
+from torch.nn import functional as F
 
 import hflow
 from hflow.codec import pixels
@@ -15,6 +17,7 @@ from hflow.codec.encode import pack
 from hflow.codec.geometry import CELL, Geometry
 from hflow.codec.rate import Coder
 from hflow.container import parse
+from hflow.nets.blocks import shuffle_last, unshuffle_last
 from hflow.nets.bundle import Model
 
 
@@ -123,3 +126,11 @@ def test_a_picture_in_tiles_is_still_a_file(tiny: Model, monkeypatch: pytest.Mon
     assert image.size == (150, 90)
     assert len(seen) == 1 + 2 * 3
     assert seen == sorted(seen)
+
+
+def test_on_a_gpu_pixels_are_shuffled_as_on_a_cpu_and_channels_stay_last() -> None:
+    x = torch.randn(2, 24, 6, 8).contiguous(memory_format=torch.channels_last)
+    for ours, theirs in ((shuffle_last, F.pixel_shuffle), (unshuffle_last, F.pixel_unshuffle)):
+        found = ours(x, 2)
+        assert torch.equal(found, theirs(x, 2))
+        assert found.is_contiguous(memory_format=torch.channels_last)
