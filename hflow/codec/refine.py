@@ -27,12 +27,11 @@ from hflow.nets.bundle import Model, exact
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
-STEPS = (0, 5, 10, 15, 20, 25, 30, 35, 40, 45)  # gradient steps of each effort, 0 to 9
-PACE, SLOWER_FROM = 0.005, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
+STEPS = (0, 4, 8, 12, 18, 24, 30, 36, 42, 48)  # gradient steps of each effort, 0 to 9; a candidate after each
+PACE, SLOWER_FROM = 0.0035, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
 EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
 CLIP = 0.3  # of one value in one step
-LOOK = 5  # steps between candidates
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
@@ -51,7 +50,7 @@ class Tune:
 
 
 FAINT = 1e-5  # mean squared error of values in 0..1 that nobody sees, 50 dB of PSNR
-TUNES = {"psnr": Tune(1.0, 0.0), "balanced": Tune(0.045, 1.0), "perceptual": Tune(0.02, 1.0)}
+TUNES = {"psnr": Tune(1.0, 0.0), "balanced": Tune(0.037, 1.0), "perceptual": Tune(0.016, 1.0)}
 
 
 class Refiner:
@@ -176,7 +175,7 @@ class Search:
             z -= (pace * up_z / (up_z.square().mean().sqrt() + TINY)).clamp(-CLIP, CLIP)
             self.settled.lerp_(quantize(y), SETTLE)
         self.steps += 1
-        if self.steps % LOOK == 0:
+        if self.steps in STEPS:
             self.look()
 
     def even(self, g: Tensor) -> Tensor:
