@@ -5,9 +5,11 @@ hflow bench effort FOLDER --metrics DIR
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +21,49 @@ from hflow.codec.encode import pack
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Choice, Coder, choose
 from hflow.codec.refine import STEPS, TUNES, Search, refinable
+from hflow.errors import InputError
+from hflow.images import save_atomic
 from hflow.nets.bundle import load
 
 Row = tuple[float, float, float, float]  # seconds, bpp, PSNR, LPIPS-Alex
-Found = dict[tuple[float, int], list[Row]]
+Found = dict[tuple[str, float], dict[int, Row]]  # by picture and target; empty where nothing can be refined
+
+
+class Kept:
+    """What has been measured, in a file, so that a run goes on where one before it ended. None: in no file."""
+
+    def __init__(self, path: Path | None, efforts: list[int], tune: str) -> None:
+        """InputError for a file that is something else, or was measured otherwise."""
+        self.path, self.found = path, Found()
+        self.about = {"bundle": load(bundles.default()).name, "tune": tune, "efforts": efforts}
+        if path is None or not path.exists():
+            return
+        try:
+            kept: dict[str, Any] = json.loads(path.read_text())
+            rows = [(r["picture"], r["target"], r["efforts"]) for r in kept.pop("rows")]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: not the measurements of a run before") from error
+        if kept != self.about:
+            raise InputError(f"{path}: measured otherwise: {', '.join(f'{k} {v}' for k, v in kept.items())}")
+        self.found = {(name, bpp): {int(e): tuple(row) for e, row in rows.items()} for name, bpp, rows in rows}
+
+    def add(self, name: str, bpp: float, rows: dict[int, Row]) -> None:
+        self.found[name, bpp] = rows
+        if self.path:
+            listed = [{"picture": n, "target": t, "efforts": r} for (n, t), r in self.found.items()]
+            save_atomic(self.path, json.dumps(self.about | {"rows": listed}, indent=0).encode(), force=True)
 
 
 def run(
     paths: list[Path], bpps: list[float], efforts: list[int], tune: str, metrics: Metrics,
-    progress: Callable[[str], None],
+    progress: Callable[[str], None], resume: Path | None = None,
 ) -> Found:  # fmt: skip
-    """By target and effort, a row for every picture that can be refined.
+    """By picture and target, a row for every effort.
 
-    A higher effort begins with the steps of a lower one, so one search shows all of them.
+    A higher effort begins with the steps of a lower one, so one search shows all of them. resume: a file that keeps
+    what was measured before this run, and what it measures.
     """
-    model = load(bundles.default())
-    found: Found = {}
+    model, kept = load(bundles.default()), Kept(resume, efforts, tune)
     for path in paths:
         rgb = read(path)
         geo = Geometry(rgb.shape[1], rgb.shape[0])
@@ -46,38 +75,44 @@ def run(
             return seconds, 8 * len(pack(model, geo, choice)) / geo.width / geo.height, psnr, lpips
 
         for bpp in bpps:
+            if (path.name, bpp) in kept.found:
+                continue
             progress(f"{path.name} at {bpp:g} bpp")
             budget = int(bpp * area / 8)
             start = time.perf_counter()
             coder = Coder(model, geo, pixels.trunk(model, rgb))
             choice = choose(coder, budget)
             spent = time.perf_counter() - start
-            if not refinable(choice, budget):
-                continue
+            rows: dict[int, Row] = {}
             search = None
-            for effort in efforts:
+            for effort in efforts if refinable(choice, budget) else []:
                 start = time.perf_counter()
                 if effort:
                     search = search or Search(model, geo, rgb, coder.found, choice, budget, TUNES[tune])
                 while search is not None and search.steps < STEPS[effort]:
                     search.step()
                 spent += time.perf_counter() - start
-                found.setdefault((bpp, effort), []).append(row(search.best if search else choice, spent))
-    return found
+                rows[effort] = row(search.best if search else choice, spent)
+            kept.add(path.name, bpp, rows)
+    wanted = {path.name for path in paths}
+    return {(name, bpp): rows for (name, bpp), rows in kept.found.items() if name in wanted and bpp in bpps}
 
 
-def markdown(found: Found, pictures: int, area: float, tune: str) -> str:
+def markdown(found: Found, area: float, tune: str) -> str:
     """A table of means. area: megapixels of a picture, the mean."""
-    lines = [f"{pictures} pictures, bundle {load(bundles.default()).name}, tune {tune}; real files.", ""]
-    lines += [
-        "| target | effort | s per MP | bpp | LPIPS-Alex | PSNR dB | LPIPS against effort 0 | pictures worse in both |"
-    ]
-    lines += ["|---" * 8 + "|"]
-    for bpp, effort in sorted(found):
-        rows = np.array(found[bpp, effort])
-        seconds, rate, psnr, lpips = rows.mean(0)
-        line = f"| {bpp:g} | {effort} | {seconds / area:.1f} | {rate:.4f} | {lpips:.3f} | {psnr:.2f} |"
-        base = np.array(found.get((bpp, 0), rows))
-        worse = int(((rows[:, 2] < base[:, 2]) & (rows[:, 3] > base[:, 3])).sum())
-        lines.append(f"{line} {100 * (lpips / base[:, 3].mean() - 1):+.1f} % | {worse} |")
+    columns = ["target", "pictures", "effort", "s per MP", "bpp", "LPIPS-Alex", "PSNR dB"]
+    columns += ["LPIPS against effort 0", "PSNR against effort 0", "pictures worse in both"]
+    lines = [f"Bundle {load(bundles.default()).name}, tune {tune}; real files.", ""]
+    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for bpp in sorted({bpp for _, bpp in found}):
+        pictures = [rows for (_, target), rows in found.items() if target == bpp and rows]
+        for effort in sorted({e for rows in pictures for e in rows}):
+            rows = np.array([r[effort] for r in pictures])
+            base = np.array([r.get(0, r[effort]) for r in pictures])
+            seconds, rate, psnr, lpips = rows.mean(0)
+            worse = int(((rows[:, 2] < base[:, 2]) & (rows[:, 3] > base[:, 3])).sum())
+            lines.append(
+                f"| {bpp:g} | {len(rows)} | {effort} | {seconds / area:.1f} | {rate:.4f} | {lpips:.3f} | {psnr:.2f} | "
+                f"{100 * (lpips / base[:, 3].mean() - 1):+.1f} % | {psnr - base[:, 2].mean():+.2f} | {worse} |"
+            )
     return "\n".join(lines) + "\n"

@@ -268,12 +268,13 @@ def masking(folder: Path, metrics: Path | None, bpp: list[float], limit: int | N
 @click.option("--efforts", type=Targets(zero=True), default="0,7,9", show_default=True, help="Efforts to look at.")
 @effort_options.tune
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
+@click.option("--resume", type=options.FILES, help="JSON file that keeps what is measured; the next run goes on there.")
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
 def effort(
     folder: Path, metrics: Path | None, bpp: list[float], efforts: list[float], tune: str, limit: int | None,
-    output: Path | None,
+    resume: Path | None, output: Path | None,
 ) -> None:  # fmt: skip
-    """What effort buys at equal size, on the images of FOLDER."""
+    """What effort buys at equal size, on the images of FOLDER. Takes hours."""
     from rich.console import Console
 
     from hflow.bench import effort as bench
@@ -282,8 +283,8 @@ def effort(
     paths = pictures(folder)[:limit]
     area = sum(read(p)[..., 0].size for p in paths) / len(paths) / 1e6
     with Console(stderr=True).status("") as status:
-        found = bench.run(paths, bpp, [int(e) for e in efforts], tune, Metrics(metrics), status.update)
-    text = bench.markdown(found, len(paths), area, tune)
+        found = bench.run(paths, bpp, [int(e) for e in efforts], tune, Metrics(metrics), status.update, resume)
+    text = bench.markdown(found, area, tune)
     click.echo(text)
     if output:
         write(output, text)

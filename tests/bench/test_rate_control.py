@@ -1,7 +1,8 @@
-"""The tables on rate control: targets, prefixes, maskings, messages."""
+"""The tables on rate control and effort: targets, prefixes, maskings, messages."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -48,6 +49,29 @@ def test_targets(photos: Path) -> None:
         assert (files, over) == (2, 0)
         assert 0 <= mean <= largest < 20 and time > 0
     assert "| 5 bytes |" not in text  # out of reach
+
+
+def test_effort_goes_on_where_it_ended(photos: Path, tmp_path: Path) -> None:
+    """With one picture measured before; the times show that it is not measured again."""
+    kept, given = tmp_path / "kept.json", ["--bpp", "0.2", "--efforts", "0,1", "--resume", tmp_path / "kept.json"]
+    first = run("effort", photos, *given, "--limit", "1")
+    before = json.loads(kept.read_text())["rows"]
+    both = run("effort", photos, *given)
+    after = json.loads(kept.read_text())["rows"]
+    assert after[: len(before)] == before and [row["picture"] for row in after] == ["0.png", "1.png"]
+    assert "| 0.2 | 1 | 1 |" in first and "| 0.2 | 2 | 1 |" in both
+    assert run("effort", photos, *given, "--limit", "1") == first
+
+
+@pytest.mark.parametrize(("text", "said"), [("[]", "not the measurements"), (None, "measured otherwise: bundle ")])
+def test_effort_does_not_mix_measurements(photos: Path, tmp_path: Path, text: str | None, said: str) -> None:
+    kept, given = tmp_path / "kept.json", ["effort", photos, "--bpp", "0.2", "--limit", "1"]
+    if text is None:
+        run(*given, "--efforts", "0", "--resume", kept)
+    else:
+        kept.write_text(text)
+    result = CliRunner().invoke(main, ["bench", *map(str, given), "--efforts", "0,1", "--resume", str(kept)])
+    assert result.exit_code not in (0, 1) and f"{kept}: {said}" in result.stderr
 
 
 def test_prefixes(photos: Path, tmp_path: Path) -> None:
