@@ -96,6 +96,7 @@ def continuous_features(model: Model, y: np.ndarray, level: float) -> Features:
     return model.nets.decoder.correction(values / model.nets.gain(rate), rate)
 
 
+@exact
 def token_planes(model: Model, geo: Geometry, tokens: np.ndarray | None, sent: np.ndarray | None) -> Tensor:
     """Tokens (th, tw, m) and which of them were sent, (th, tw) bool, as the decoder takes them; None without tokens."""
     cfg = model.cfg

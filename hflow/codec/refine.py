@@ -56,9 +56,10 @@ TUNES = {"psnr": Tune(1.0, 0.0), "balanced": Tune(0.037, 1.0), "perceptual": Tun
 class Refiner:
     """One picture on its way, in tiles where it is large, so that memory is bounded."""
 
+    planes: Tensor  # the tokens it is decoded with, those of the choice whose cost was asked for last
+
     def __init__(self, model: Model, geo: Geometry, rgb: np.ndarray, tune: Tune) -> None:
         self.model, self.geo, self.tune = model, geo, tune
-        self.planes = pixels.token_planes(model, geo, None, None)  # the tokens it is decoded with
         picture = pixels.whole_cells(rgb, geo)
         self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, TILES)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,4 +41,4 @@ def test_the_fuzzer_runs_and_finds_nothing(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "Done 4" in done.stderr  # forty, give or take one
+    assert re.search(r"\bDone 4[01] runs\b", done.stderr), done.stderr  # it may count the run that ends it
