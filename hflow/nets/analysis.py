@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hflow.nets.blocks import ResBlock, Up, conv, stack, to_depth
+from hflow.nets.blocks import ResBlock, Up, blocks_of, conv, stack, to_depth
 from hflow.nets.config import NetConfig
 from hflow.nets.linear import BLOCK, basis, fine_order, order, start_gain
 
@@ -28,7 +28,8 @@ class Gain(nn.Module):
         pos = rate.clamp(0, 1) * n
         low = pos.floor().clamp(max=n - 1).long()
         frac = (pos - low)[:, None]
-        return torch.lerp(self.log_gain[low], self.log_gain[low + 1], frac).exp()[:, :, None, None]
+        below, above = self.log_gain.index_select(0, low), self.log_gain.index_select(0, low + 1)
+        return torch.lerp(below, above, frac).exp()[:, :, None, None]
 
 
 OFFSET = 0.4
@@ -80,9 +81,9 @@ class Analysis(nn.Module):
         """Image to (h16, linear part of y): everything that does not depend on the rate."""
         h16 = self.features(x)[2]
         x = x * 2 - 1
-        linear = self.linear(x)
+        linear = blocks_of(x, self.linear.weight, BLOCK)
         if self.fine:
-            linear = torch.cat([linear, to_depth(self.linear16(x), 2)], 1)
+            linear = torch.cat([linear, to_depth(blocks_of(x, self.linear16.weight, BLOCK // 2), 2)], 1)
         return h16, linear
 
     def latent(self, h16: Tensor, linear: Tensor, rate: Tensor) -> Tensor:

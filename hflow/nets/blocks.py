@@ -36,6 +36,14 @@ def shuffle_last(x: Tensor, r: int) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3).reshape(b, h * r, w * r, c // r**2).permute(0, 3, 1, 2)
 
 
+def blocks_of(x: Tensor, weight: Tensor, size: int) -> Tensor:
+    """Convolution of (B, C, H, W) with `weight` (cout, C, size, size), its stride as large as its kernel.
+
+    One matrix product: a GPU's library has no fast kernel for three channels and so large a window.
+    """
+    return F.conv2d(to_depth(x, size), weight.flatten(1)[:, :, None, None])
+
+
 def unshuffle_last(x: Tensor, r: int) -> Tensor:
     """`F.pixel_unshuffle` whose result has its channels last in memory."""
     b, c, h, w = x.shape

@@ -96,14 +96,18 @@ class FusionDecoder(nn.Module):
 
     def forward(self, tokens: Tensor, cont: Features, alpha: Tensor | float = 1.0) -> Tensor:
         c16, c8, c4, base = cont
-        h = self.t16(self.inp(tokens), c16, alpha)
+        h = self.inp(tokens)
+        own = alpha.to(h.dtype) if isinstance(alpha, Tensor) else alpha
+        h = self.t16(h, c16, own)
         h = self.up8(F.leaky_relu(self.body16(h), 0.1))
-        h = self.t8(h, c8, alpha)
+        h = self.t8(h, c8, own)
         h = self.up4(F.leaky_relu(self.body8(h), 0.1))
-        h = self.t4(h, c4, alpha)
+        h = self.t4(h, c4, own)
         h = self.up1(F.leaky_relu(self.body4(h), 0.1))
         # The last layers run in fp32: they smooth across the pixel-shuffle's lattice, and rounding there is visible.
-        with torch.autocast(h.device.type, enabled=False):
-            h = h.float()
+        # Not in training on a GPU, where they would take a tenth of a step.
+        quick = self.training and h.is_cuda
+        with torch.autocast(h.device.type, enabled=quick and torch.is_autocast_enabled(h.device.type)):
+            h = h if quick else h.float()
             h = h + F.leaky_relu(self.full[0](h), 0.1)
-            return self.full[1](h) + 0.5 + alpha * base.float()
+            return self.full[1](h).float() + 0.5 + alpha * base.float()

@@ -8,6 +8,7 @@ serves all settings. The Lagrange multiplier of each anchor rate is steered unti
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from hflow.nets.precision import mixed
 from hflow.nets.tokenizer import ProductQuantizer
 from hflow.train.data import Photos, send, validation
 from hflow.train.loop import Loop, RunConfig, parse
-from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
+from hflow.train.losses import EarlyVGG, Harm, degrade_pair, draw_harm, load_lpips, lpips_loss, random_crop
 from hflow.train.proxy import RateProxy
+from hflow.train.recorded import Recorded
 
 
 class JointModel(nn.Module):
@@ -60,12 +62,18 @@ class JointModel(nn.Module):
         return {"x": self.decoder(tokens, cont, alpha), "soft": soft, "true": true, "commit": commit, "idx": idx}
 
 
+@functools.cache
+def slice_ends(slices: tuple[int, ...], device: torch.device) -> Tensor:
+    """Where slices end, from 0 on; kept, as a recorded step may bring nothing from the host."""
+    return torch.tensor([0, *slices], device=device).cumsum(0)
+
+
 def arrived(n: int, share: float, cfg: NetConfig, device: torch.device) -> Tensor:
     """(n, latent, 1, 1): 0 for the last slices, one or more, in about a `share` of the samples, else 1.
 
     So that the beginning of a file is a picture that the decoder has met before.
     """
-    ends = torch.tensor(cfg.slices, device=device).cumsum(0)
+    ends = slice_ends(cfg.slices, device)[1:]
     last = torch.randint(1, len(cfg.slices), (n,), device=device)
     last = torch.where(torch.rand(n, device=device) < share, last, len(cfg.slices))
     return (torch.arange(cfg.latent, device=device) < ends[last - 1][:, None]).float()[:, :, None, None]
@@ -87,7 +95,7 @@ def in_layers(
     with torch.no_grad():
         gain = model.gain(below)
         coarse = quantize(model.analysis.latent(*trunk, below).float() * gain) / gain
-    ends = torch.tensor([0, *parts], device=y.device).cumsum(0)
+    ends = slice_ends(parts, y.device)
     known = torch.arange(y.shape[1], device=y.device) < ends[slices][:, None]
     return torch.where(known[:, :, None, None], y, coarse), below + (rate - below) * slices / len(parts)
 
@@ -189,9 +197,11 @@ def main() -> None:
     model.cut, model.layered = opts["cut"], opts["layered"]
     lowest, highest = opts["log_lambda"]
     extra = {"log_lambda": torch.linspace(lowest, highest, net.rates, device=dev)}
-    loop = Loop(cfg, model, extra, SPEEDS)
+    record = cfg.record and dev != "cpu" and opts["lpips_crop"] >= cfg.crop
+    loop = Loop(cfg, model, extra, SPEEDS, record)
     if opts["channels_last"]:
-        model.to(memory_format=torch.channels_last)
+        for net_ in (model, loop.average):
+            net_.to(memory_format=torch.channels_last)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
     val = validation(cfg.val, 256, opts["val_n"], dev)
     squeeze = load_lpips(cfg.metrics, "squeeze").to(dev).requires_grad_(False)
@@ -205,33 +215,34 @@ def main() -> None:
         loop.log(event="val", step=0, **scores)
         loop.restart_clock()
     rng = np.random.default_rng(cfg.seed + loop.step)
+    fitted = opts["fit_rate"] > 0 or bool(cfg.init and not any(k.startswith("proxy.") for k in loop.missing))
     run = torch.compile(model) if cfg.compile else model
-    if dev != "cpu":
-        torch.backends.cudnn.benchmark = True
     anchors = net.rates - 1
+    log_lambda = extra["log_lambda"]
     seen = {k: torch.zeros((), device=dev) for k in ("mse", "lp", "vgg", "bpp", "commit")}
+    used = torch.zeros(net.m_max, net.codewords, device=dev)
     clock, at = loop.spent, loop.step
-    while not loop.done:
-        x = photos.batch(cfg.batch, cfg.crop, rng)
-        if opts["channels_last"]:
-            x = x.contiguous(memory_format=torch.channels_last)
-        settings = draw_settings(cfg.batch, cfg.crop // 16, cfg.crop // 16, rng)
-        rate, m, keep, alpha = (send(v, dev) for v in settings)
+    pixels = cfg.crop**2
+
+    def learn(
+        key: tuple[Harm, int, int], x: Tensor, rate: Tensor, m: Tensor, keep: Tensor, alpha: Tensor, kernel: Tensor,
+        pace: Tensor,
+    ) -> None:  # fmt: skip
+        """One step; pace (1,): how far the rate controller goes."""
+        harm, top, left = key
         pos = rate * anchors
         low = pos.floor().clamp(max=anchors - 1).long()
         frac = pos - low
-        log_lambda = extra["log_lambda"]
         lam = torch.lerp(log_lambda[low], log_lambda[low + 1], frac).exp()
         want = torch.lerp(goal[low].log(), goal[low + 1].log(), frac).exp()
-        model.train()
         with mixed(dev):
             o = run(x, rate, m, keep, alpha[:, None, None, None])
             y = o["x"].float()
-            xc, yc = degraded_crops(x, y, opts["lpips_crop"], rng)
+            window = ..., slice(top, top + opts["lpips_crop"]), slice(left, left + opts["lpips_crop"])
+            xc, yc = degrade_pair(x[window], y[window], harm, kernel)
             lp = lpips_loss(squeeze, xc, yc)
             n = opts["vgg_crop"]
             vg = vgg(xc[:, :, :n, :n], yc[:, :, :n, :n]).float().mean() if vgg is not None else lp.new_zeros(())
-        pixels = x.shape[2] * x.shape[3]
         mse = (x - y).square().mean((1, 2, 3))
         bpp = o["true"].detach().float() / pixels
         # The surrogate carries the gradient to the latents, the true rate trains the rate model itself.
@@ -243,33 +254,41 @@ def main() -> None:
             + rate_loss
             + opts["commit"] * o["commit"]
         )
-        loop.update(loss)
+        loop.learn(loss)
         with torch.no_grad():
-            err = (bpp / want - 1).clamp(-1, 1) * steer(loop.step, opts["fit_rate"] > 0, cfg.batch)
+            err = (bpp / want - 1).clamp(-1, 1) * pace
             log_lambda.index_add_(0, low, err * (1 - frac))
             log_lambda.index_add_(0, low + 1, err * frac)
             log_lambda.clamp_(opts["min_log_lambda"], opts["max_log_lambda"])
-        for k, v in (
-            ("mse", mse.mean()),
-            ("lp", lp.mean()),
-            ("vgg", vg),
-            ("bpp", (bpp / want).mean()),
-            ("commit", o["commit"]),
-        ):
-            seen[k] += v.detach().float()
+            used.scatter_(1, o["idx"].flatten(0, 2).T, 1.0)
+            now = {"mse": mse.mean(), "lp": lp.mean(), "vgg": vg, "bpp": (bpp / want).mean(), "commit": o["commit"]}
+            for k, v in now.items():
+                seen[k] += v.detach().float()
+
+    step = Recorded(learn, record)
+    model.train()
+    while not loop.done:
+        x = photos.batch(cfg.batch, cfg.crop, rng)
+        if opts["channels_last"]:
+            x = x.contiguous(memory_format=torch.channels_last)
+        harm, kernel = draw_harm(rng)
+        key = harm, *random_crop(cfg.crop, cfg.crop, opts["lpips_crop"], rng)
+        settings = draw_settings(cfg.batch, cfg.crop // 16, cfg.crop // 16, rng)
+        pace = torch.tensor([steer(loop.step, fitted, cfg.batch)])
+        loop.begin()
+        step(key, x, *(send(v, dev) for v in (*settings, kernel, pace)))
+        loop.end()
         if loop.step % cfg.log_every == 0:
             n = cfg.log_every
             speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
             clock, at = loop.spent, loop.step
-            used = torch.stack(
-                [torch.bincount(o["idx"][..., k].flatten(), minlength=net.codewords) > 0 for k in range(net.m_max)]
-            )
             means = {k: float(v) / n for k, v in seen.items()}
             psnr = float(-10 * np.log10(max(1e-9, means.pop("mse"))))
             lam_now = [round(float(v), 2) for v in log_lambda]
-            share = float(used.float().mean())
+            share = float(used.mean())
             loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **means, used=share, img_s=speed, lam=lam_now)
-            seen = {k: torch.zeros_like(v) for k, v in seen.items()}
+            for v in (used, *seen.values()):
+                v.zero_()
         if loop.step % opts["val_every"] == 0 or loop.done:
             loop.average.eval()
             loop.log(

@@ -45,6 +45,7 @@ class RunConfig:
     device: str = "auto"
     threads: int = 0
     compile: bool = False
+    record: bool = True  # on a GPU, steps as recordings (`hflow/train/recorded.py`), where the recipe can
     limit_shards: int = 0
     net: dict[str, Any] = dataclasses.field(default_factory=dict)
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -83,9 +84,13 @@ class Loop(Generic[M]):
     """Time-based cosine schedule, gradient clipping, EMA, checkpoints; the clock goes on over resumes."""
 
     def __init__(
-        self, cfg: RunConfig, model: M, extra: dict[str, Any] | None = None, speeds: dict[str, float] | None = None
-    ) -> None:
-        """`speeds`: learning rates of parts, by prefix of the parameter's name, relative to the rest."""
+        self, cfg: RunConfig, model: M, extra: dict[str, Any] | None = None, speeds: dict[str, float] | None = None,
+        recorded: bool = False,
+    ) -> None:  # fmt: skip
+        """`speeds`: learning rates of parts, by prefix of the parameter's name, relative to the rest.
+
+        recorded: `learn` will be part of a recording, so what changes between steps stands in tensors.
+        """
         self.cfg, self.model = cfg, model
         self.folder = Path(cfg.out)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -101,13 +106,19 @@ class Loop(Generic[M]):
             return [{"params": ps, "scale": k} for (m, k), ps in groups.items() if m == matrix]
 
         self.opts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(chosen(False), lr=cfg.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+            torch.optim.AdamW(
+                chosen(False), lr=cfg.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True, capturable=recorded
+            )
         ]
         if chosen(True):
             self.opts.append(Muon(chosen(True), lr=cfg.lr))
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.extra: dict[str, Any] = extra if extra is not None else {}
+        self.recorded = recorded
+        self.lr: float | torch.Tensor = torch.zeros((), device=cfg.device) if recorded else 0.0
+        self.pull: float | torch.Tensor = torch.zeros((), device=cfg.device) if recorded else 0.0
         self.step, self.spent = 0, 0.0
+        self.missing: list[str] = []  # what `init` did not set
         path = self.folder / "last.pt"
         if path.exists():
             state = torch.load(path, map_location=cfg.device, weights_only=True)
@@ -122,10 +133,10 @@ class Loop(Generic[M]):
         elif cfg.init:
             state = torch.load(cfg.init, map_location=cfg.device, weights_only=True)
             weights = {k: v for k, v in state["average"].items() if not k.startswith(tuple(cfg.fresh))}
-            missing, unexpected = model.load_state_dict(weights, strict=False)
+            self.missing, unexpected = model.load_state_dict(weights, strict=False)
             self.average.load_state_dict(model.state_dict())
             self.extra.update({k: v for k, v in state.get("extra", {}).items() if k in self.extra})
-            self.log(event="init", source=cfg.init, missing=len(missing), unexpected=len(unexpected))
+            self.log(event="init", source=cfg.init, missing=len(self.missing), unexpected=len(unexpected))
         self.clock = time.monotonic()
         self.saved = self.clock
         self.stopping = False
@@ -149,24 +160,52 @@ class Loop(Generic[M]):
 
     def update(self, loss: torch.Tensor) -> None:
         """One optimizer step; where a gradient is not finite, none."""
+        self.begin()
+        self.learn(loss)
+        self.end()
+
+    def begin(self) -> None:
+        """Sets the learning rate and the moving average's pace for the next step."""
         warm = min(1.0, (self.step + 1) / self.cfg.warmup)
         decayed = max(0.0, self.progress - self.cfg.hold) / (1 - self.cfg.hold)
         lr = self.cfg.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * decayed)))
+        pull = 1 - min(self.cfg.ema, (2 + self.step) / (11 + self.step))
+        if isinstance(self.lr, torch.Tensor) and isinstance(self.pull, torch.Tensor):
+            self.lr.fill_(lr)
+            self.pull.fill_(pull)
+        else:
+            self.lr, self.pull = lr, pull
+
+    def learn(self, loss: torch.Tensor) -> None:
+        """Gradients to the parameters, the parameters to their average; waits for nothing if it is to be recorded."""
         for opt in self.opts:
             for g in opt.param_groups:
-                g["lr"] = lr * g["scale"]
+                g["lr"] = self.lr * g["scale"]
             opt.zero_grad(set_to_none=True)
         loss.backward()
+        if self.recorded:
+            for p in self.params:
+                if p.grad is not None:
+                    torch.nan_to_num_(p.grad, 0.0, 0.0, 0.0)
         norm = torch.nn.utils.clip_grad_norm_(self.params, 1.0)
-        if torch.isfinite(norm):  # the one place where a step waits for the device
+        if self.recorded or torch.isfinite(norm):  # the one place where a plain step waits for the device
             for opt in self.opts:
                 opt.step()
-        self.step += 1
-        decay = min(self.cfg.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-            for a, p in zip(self.average.buffers(), self.model.buffers(), strict=True):
-                a.copy_(p)
+            mean: list[torch.Tensor] = list(self.average.parameters())
+            now: list[torch.Tensor] = list(self.model.parameters())
+            if isinstance(self.pull, torch.Tensor):
+                apart = list(torch._foreach_sub(now, mean))
+                torch._foreach_mul_(apart, self.pull)
+                torch._foreach_add_(mean, apart)
+            else:
+                torch._foreach_lerp_(mean, now, self.pull)
+            for old, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                old.copy_(new)
+
+    def end(self) -> None:
+        """Counts the step, and saves when it is time to."""
+        self.step += 1
         now = time.monotonic()
         self.spent += now - self.clock
         self.clock = now

@@ -12,33 +12,42 @@ from torch.nn import functional as F
 
 from hflow.bench.measure import load_lpips
 
+Harm = float | str  # a share of the size to scale to, "blur" or "none"
 
-def degrade_pair(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """The same random down-scale (40 %), blur (40 %) or nothing on both (B, 3, H, W).
+
+def draw_harm(rng: np.random.Generator) -> tuple[Harm, Tensor]:
+    """A random down-scale (40 %), blur (40 %) or nothing, and the blur's kernel (7,).
 
     On plain pixels a decoder learns a fine lattice that pleases one network and no other.
     """
-    u = rng.random()
+    u, sigma = rng.random(), rng.uniform(0.4, 1.2)
+    k = torch.exp(-(torch.arange(-3, 4, dtype=torch.float32) ** 2) / (2 * sigma**2))
+    # Few sizes, as a device's library tunes itself to each.
+    return float(rng.choice([0.5, 0.65, 0.8])) if u < 0.4 else "blur" if u < 0.8 else "none", k / k.sum()
+
+
+def degrade_pair(x: Tensor, y: Tensor, harm: Harm, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """The same harm done to both (B, 3, H, W)."""
     both = torch.cat([x, y])
-    if u < 0.4:
-        # Few sizes, as a device's library tunes itself to each.
-        share = int(rng.integers(10, 20)) / 20
-        both = F.interpolate(both, [round(n * share) for n in x.shape[2:]], mode="bilinear", antialias=True)
-    elif u < 0.8:
-        sigma = rng.uniform(0.4, 1.2)
-        t = torch.arange(-3, 4, dtype=torch.float32, device=x.device)
-        k = torch.exp(-(t**2) / (2 * sigma**2))
-        k = (k / k.sum()).expand(3, 1, 7)
+    if isinstance(harm, float):
+        both = F.interpolate(both, [round(n * harm) for n in x.shape[2:]], mode="bilinear", antialias=True)
+    elif harm == "blur":
+        k = kernel.to(x.device).expand(3, 1, 7)
         both = F.conv2d(F.conv2d(both, k[:, :, :, None], groups=3), k[:, :, None, :], groups=3)
-    return both.chunk(2)  # type: ignore[return-value]
+    a, b = both.contiguous(memory_format=torch.channels_last).chunk(2)
+    return a, b
+
+
+def random_crop(h: int, w: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Top and left of a random window in a picture of h by w, at most `size` on a side."""
+    return tuple(int(rng.integers(max(0, n - size) + 1)) for n in (h, w))  # type: ignore[return-value]
 
 
 def degraded_crops(x: Tensor, y: Tensor, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """The same random crop of both (B, 3, H, W), at most `size` on a side, degraded alike."""
-    h, w = x.shape[2:]
-    top, left = (int(rng.integers(max(0, n - size) + 1)) for n in (h, w))
+    top, left = random_crop(x.shape[2], x.shape[3], size, rng)
     window = ..., slice(top, top + size), slice(left, left + size)
-    return degrade_pair(x[window], y[window], rng)
+    return degrade_pair(x[window], y[window], *draw_harm(rng))
 
 
 def unit_distance(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
@@ -103,4 +112,13 @@ class EarlyVGG(nn.Module):
         return total
 
 
-__all__ = ["EarlyVGG", "degrade_pair", "degraded_crops", "load_lpips", "lpips_loss", "unit_distance"]
+__all__ = [
+    "EarlyVGG",
+    "degrade_pair",
+    "degraded_crops",
+    "draw_harm",
+    "load_lpips",
+    "lpips_loss",
+    "random_crop",
+    "unit_distance",
+]

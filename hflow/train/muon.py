@@ -68,7 +68,7 @@ class Muon(torch.optim.Optimizer):
             for ps in alike.values():
                 self._step(ps, group["lr"], group["momentum"])
 
-    def _step(self, ps: list[Tensor], lr: float, momentum: float) -> None:
+    def _step(self, ps: list[Tensor], lr: float | Tensor, momentum: float) -> None:
         for p in ps:
             if not self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
@@ -78,9 +78,9 @@ class Muon(torch.optim.Optimizer):
         # Columns in the order of memory (channels last), which costs no copy; their order does not matter.
         ahead = [g.movedim(1, -1) for g in torch._foreach_lerp(grads, means, momentum)]
         update = orthogonalise(torch.stack([g.flatten(1) for g in ahead]))
-        scale = 0.2 * max(update.shape[1:]) ** 0.5 * lr
+        update = update * (0.2 * max(update.shape[1:]) ** 0.5 * lr)
         for p, u, g in zip(ps, update, ahead, strict=True):
-            p.add_(u.view(g.shape).movedim(-1, 1), alpha=-scale)
+            p.sub_(u.view(g.shape).movedim(-1, 1))
 
 
 def is_matrix(name: str, p: Tensor, least: int = 48) -> bool:

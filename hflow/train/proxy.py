@@ -50,7 +50,7 @@ class RateProxy(nn.Module):
     def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
         """y (B, C, h, w) scaled by the gain, rate (B,) in [0, 1]."""
         anchor = (rate * (self.rate.shape[0] - 1) + 0.5).long()
-        z_mean, z_scale = (8 * p[anchor][:, :, None, None] for p in (self.z_mean, self.z_scale))
+        z_mean, z_scale = (8 * p.index_select(0, anchor)[:, :, None, None] for p in (self.z_mean, self.z_scale))
         z_scale = z_scale.clamp(-2.9, 4)
         hard = quantize(y.detach())
         noisy = y + torch.rand_like(y) - 0.5
@@ -59,7 +59,9 @@ class RateProxy(nn.Module):
         z_bits = logistic_bits(z + torch.rand_like(z) - 0.5, z_mean, z_scale).sum((1, 2, 3))
         z_true = logistic_bits(z.detach().round(), z_mean, z_scale).sum((1, 2, 3))
         h, w = y.shape[2:]
-        hyper = F.leaky_relu(self.synthesis(zq)[:, :, :h, :w] + self.rate[anchor][:, :, None, None], 0.1)
+        hyper = F.leaky_relu(
+            self.synthesis(zq)[:, :, :h, :w] + self.rate.index_select(0, anchor)[:, :, None, None], 0.1
+        )
         # As `checkerboard`, made on the device.
         first = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)) % 2 == 0
         # All values are at hand, so the two passes of a slice go through its network together, as one batch.
