@@ -183,11 +183,9 @@ class Loop(Generic[M]):
                 g["lr"] = self.lr * g["scale"]
             opt.zero_grad(set_to_none=True)
         loss.backward()
-        if self.recorded:
-            for p in self.params:
-                if p.grad is not None:
-                    torch.nan_to_num_(p.grad, 0.0, 0.0, 0.0)
         norm = torch.nn.utils.clip_grad_norm_(self.params, 1.0)
+        if self.recorded:  # AdamW skips a step that is not finite by itself, as under a gradient scaler
+            self.opts[0].found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
         if self.recorded or torch.isfinite(norm):  # the one place where a plain step waits for the device
             for opt in self.opts:
                 opt.step()

@@ -69,18 +69,17 @@ class Muon(torch.optim.Optimizer):
                 self._step(ps, group["lr"], group["momentum"])
 
     def _step(self, ps: list[Tensor], lr: float | Tensor, momentum: float) -> None:
-        for p in ps:
-            if not self.state[p]:
-                self.state[p]["momentum"] = torch.zeros_like(p)
-        grads = [p.grad for p in ps if p.grad is not None]
-        means = [self.state[p]["momentum"] for p in ps]
-        torch._foreach_lerp_(means, grads, 1 - momentum)
+        """Parameters of one shape, whose momentum lies in one tensor, kept with the first of them."""
         # Columns in the order of memory (channels last), which costs no copy; their order does not matter.
-        ahead = [g.movedim(1, -1) for g in torch._foreach_lerp(grads, means, momentum)]
-        update = orthogonalise(torch.stack([g.flatten(1) for g in ahead]))
+        laid = [p.grad.movedim(1, -1) for p in ps if p.grad is not None]
+        grads = torch.stack([g.flatten(1) for g in laid]).nan_to_num_(0.0, 0.0, 0.0)
+        state = self.state[ps[0]]
+        if not state:
+            state["momentum"] = torch.zeros_like(grads)
+        mean = state["momentum"].lerp_(grads, 1 - momentum)
+        update = orthogonalise(torch.lerp(grads, mean, momentum))
         update = update * (0.2 * max(update.shape[1:]) ** 0.5 * lr)
-        for p, u, g in zip(ps, update, ahead, strict=True):
-            p.sub_(u.view(g.shape).movedim(-1, 1))
+        torch._foreach_sub_(ps, [u.view(g.shape).movedim(-1, 1) for u, g in zip(update, laid, strict=True)])
 
 
 def is_matrix(name: str, p: Tensor, least: int = 48) -> bool:
