@@ -65,6 +65,9 @@ def run(
     """
     model, kept = load(bundles.default()), Kept(resume, efforts, tune)
     for path in paths:
+        missing = [bpp for bpp in bpps if (path.name, bpp) not in kept.found]
+        if not missing:
+            continue
         rgb = read(path)
         geo = Geometry(rgb.shape[1], rgb.shape[0])
         area = geo.width * geo.height
@@ -74,9 +77,7 @@ def run(
             psnr, lpips = (average([scores.get(k)]) for k in ("psnr", "lpips_alex"))
             return seconds, 8 * len(pack(model, geo, choice)) / geo.width / geo.height, psnr, lpips
 
-        for bpp in bpps:
-            if (path.name, bpp) in kept.found:
-                continue
+        for bpp in missing:
             progress(f"{path.name} at {bpp:g} bpp")
             budget = int(bpp * area / 8)
             start = time.perf_counter()

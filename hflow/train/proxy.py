@@ -66,18 +66,17 @@ class RateProxy(nn.Module):
         first = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)) % 2 == 0
         # All values are at hand, so the two passes of a slice go through its network together, as one batch.
         told = hard.sign() * torch.log2(1 + hard.abs())
-        soft, true = z_bits, z_true
-        start = 0
+        start, guesses = 0, []
         for c, net in zip(self.slices, self.nets, strict=True):
-            here = slice(start, start + c)
-            before, half = told[:, :start], told[:, here] * first
+            before, half = told[:, :start], told[:, start : start + c] * first
             known = torch.cat([torch.cat([before, torch.zeros_like(half)], 1), torch.cat([before, half], 1)])
             one, two = self.guess(net, torch.cat([hyper, hyper]), known).float().chunk(2)
-            mean, log_scale = torch.where(first, one, two).chunk(2, 1)
-            log_scale = log_scale.clamp(-2.9, 4)
-            true = true + logistic_bits(hard[:, here], mean, log_scale).sum((1, 2, 3))
-            soft = soft + logistic_bits(noisy[:, here], mean.detach(), log_scale.detach()).sum((1, 2, 3))
+            guesses.append(torch.where(first, one, two).chunk(2, 1))
             start += c
+        mean, log_scale = (torch.cat(parts, 1) for parts in zip(*guesses, strict=True))
+        log_scale = log_scale.clamp(-2.9, 4)
+        true = z_true + logistic_bits(hard, mean, log_scale).sum((1, 2, 3))
+        soft = z_bits + logistic_bits(noisy, mean.detach(), log_scale.detach()).sum((1, 2, 3))
         return soft, true
 
     @staticmethod
