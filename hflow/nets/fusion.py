@@ -68,7 +68,7 @@ class Transform(nn.Module):
         self.out = conv(channels, 2 * channels, 1)
 
     def forward(self, h: Tensor, c: Tensor, alpha: Tensor | float) -> Tensor:
-        scale, shift = self.out(F.leaky_relu_(self.mix(torch.cat([h, c], 1)), 0.1)).chunk(2, 1)
+        scale, shift = self.out(F.leaky_relu(self.mix(torch.cat([h, c], 1)), 0.1)).chunk(2, 1)
         return h + alpha * (scale * h + shift)
 
 
@@ -109,5 +109,5 @@ class FusionDecoder(nn.Module):
         quick = self.training and h.is_cuda
         with torch.autocast(h.device.type, enabled=quick and torch.is_autocast_enabled(h.device.type)):
             h = h if quick else h.float()
-            h = h + F.leaky_relu_(self.full[0](h), 0.1)
+            h = h + F.leaky_relu(self.full[0](h), 0.1)
             return self.full[1](h).float() + 0.5 + alpha * base.float()

@@ -33,7 +33,7 @@ class Block(nn.Module):
         self.a, self.b = conv(channels, channels // 2, 1), conv(channels // 2, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.b(F.leaky_relu_(self.a(x), 0.1)).add_(x)
+        return x + self.b(F.leaky_relu(self.a(x), 0.1))
 
 
 class Perceptual(nn.Module):
