@@ -198,10 +198,9 @@ def main() -> None:
     lowest, highest = opts["log_lambda"]
     extra = {"log_lambda": torch.linspace(lowest, highest, net.rates, device=dev)}
     record = cfg.record and dev != "cpu" and opts["lpips_crop"] >= cfg.crop
-    loop = Loop(cfg, model, extra, SPEEDS, record)
     if opts["channels_last"]:
-        for net_ in (model, loop.average):
-            net_.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # before the loop copies it: averaging wants equal layouts
+    loop = Loop(cfg, model, extra, SPEEDS, record)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
     val = validation(cfg.val, 256, opts["val_n"], dev)
     squeeze = load_lpips(cfg.metrics, "squeeze").to(dev).requires_grad_(False)

@@ -22,7 +22,7 @@ class Recorded:
 
     def __init__(self, step: Callable[..., None], on: bool, before: int = 2) -> None:
         """on: whether to record at all; before: plain calls with a key, in which libraries choose their kernels."""
-        self.step, self.on, self.before = step, on, before
+        self.step, self.before = step, before
         self.stream = torch.cuda.Stream() if on else None
         self.inputs: list[Tensor] = []
         self.calls: dict[Any, int] = {}
