@@ -27,30 +27,27 @@ class Likeness:
 
     def __init__(self, analysis: Analysis, perceptual: Perceptual | None, original: Tensor) -> None:
         self.analysis, self.perceptual = analysis, perceptual
+        self.scales = 2 if min(original.shape[2:]) >= LARGE else 1  # the second is half the size
         with torch.no_grad():
-            self.own = self._features(original)
+            self.own = [self._features(original, k) for k in range(self.scales)]
         self.spread = [[f.var((0, 2, 3), keepdim=True).sqrt() + 1e-3 for f in unit] for unit, _ in self.own]
 
-    def _features(self, x: Tensor) -> list[Features]:
-        """Of the picture and, if it is large, of it at half its size: what the analysis network sees, at unit length
-        and at three resolutions, and what the perceptual network does.
-        """
-        out = []
-        for scaled in (x, F.avg_pool2d(x, 2)) if min(x.shape[2:]) >= LARGE else (x,):
-            h4, h8, h16 = self.analysis.features(scaled)
-            unit = [F.normalize(f.float(), dim=1, eps=1e-3) for f in (h4, h8, h16)]
-            out.append((unit, [] if self.perceptual is None else self.perceptual(scaled, h8, h16)))
-        return out
+    def _features(self, x: Tensor, scale: int) -> Features:
+        """What the analysis network sees, three resolutions at unit length, and what the perceptual network does."""
+        x = F.avg_pool2d(x, 2) if scale else x
+        h4, h8, h16 = self.analysis.features(x)
+        unit = [F.normalize(f.float(), dim=1, eps=1e-3) for f in (h4, h8, h16)]
+        return unit, [] if self.perceptual is None else self.perceptual(x, h8, h16)
+
+    def at(self, x: Tensor, scale: int) -> Tensor:
+        """One scale's share of the distance."""
+        (unit, percepts), (own, own_percepts) = self._features(x, scale), self.own[scale]
+        each = zip(unit, own, self.spread[scale], strict=True)
+        apart = torch.stack([((f - o) / s).square().mean() for f, o, s in each]).mean()
+        if self.perceptual is None:
+            return apart / self.scales
+        return (OWN * apart + 2 * self.perceptual.distance(percepts, own_percepts)) / self.scales
 
     def distance(self, x: Tensor) -> Tensor:
         """0 for the original itself; about 2 for a picture that has nothing in common with it."""
-        apart, seen = [], []
-        for (unit, percepts), (own, own_percepts), spreads in zip(
-            self._features(x), self.own, self.spread, strict=True
-        ):
-            apart += [((f - o) / s).square().mean() for f, o, s in zip(unit, own, spreads, strict=True)]
-            if self.perceptual is not None:
-                seen.append(self.perceptual.distance(percepts, own_percepts))
-        if not seen:
-            return torch.stack(apart).mean()
-        return OWN * torch.stack(apart).mean() + 2 * torch.stack(seen).mean()
+        return torch.stack([self.at(x, k) for k in range(self.scales)]).sum()

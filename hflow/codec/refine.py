@@ -27,13 +27,14 @@ from hflow.nets.bundle import Model, exact
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
-STEPS = (0, 4, 8, 12, 18, 24, 30, 36, 39, 42)  # gradient steps of each effort, 0 to 9; a candidate after each
+STEPS = (0, 4, 8, 12, 18, 24, 30, 36, 40, 44)  # gradient steps of each effort, 0 to 9; a candidate after each
 PACE, SLOWER_FROM = 0.0035, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
 EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
 CLIP = 0.3  # of one value in one step
 STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
+FRESH = 2  # steps from one look at likeness in full size to the next
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
 OFFSETS, HALVINGS = (0.2, 0.8), 7  # of the mean's rounding, in which a candidate is made to fit
@@ -63,15 +64,15 @@ class Refiner:
         picture = pixels.whole_cells(rgb, geo)
         self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, TILES)]
 
-    def descend(self, y: Tensor, gain: Tensor, level: int) -> Tensor:
-        """The gradient of the cost with respect to y (1, C, h, w) in steps; rounding passes it on."""
+    def descend(self, y: Tensor, gain: Tensor, level: int, fresh: bool) -> Tensor:
+        """The gradient of the cost with respect to y (1, C, h, w) in steps; rounding passes it. fresh: see `Part`."""
         total = torch.zeros_like(y)
         rounded = quantize(y.detach())
         for part in self.parts:
             here = rounded[:, :, part.rows, part.cols].requires_grad_(True)
             planes = self.planes[:, :, pixels.scaled(part.rows, 2), pixels.scaled(part.cols, 2)]
             x = synthesis(self.model, planes, here / gain, level)[:, :, part.core[0], part.core[1]]
-            down = torch.autograd.grad(part.cost(x, self.tune), here)[0]
+            down = torch.autograd.grad(x, here, part.gradient(x.detach(), self.tune, fresh))[0]
             total[:, :, part.rows, part.cols] += part.share * down
         return total
 
@@ -85,6 +86,8 @@ class Refiner:
 
 class Part:
     """A tile: which cells it takes (rows, cols), which pixels of those are its own (core), and its share of all."""
+
+    full: Tensor  # the gradient of likeness at full size, when last it was asked
 
     def __init__(
         self, model: Model, picture: np.ndarray, rows: slice, cols: slice, core_rows: slice, core_cols: slice
@@ -106,11 +109,31 @@ class Part:
 
     def cost(self, x: Tensor, tune: Tune) -> Tensor:
         """The cost of its decoded pixels (1, 3, h, w)."""
-        total = tune.noise * 10 * torch.log10(1 + (x - self.own).square().mean() / FAINT)
+        noise = self.noise(x, tune)
         if not tune.likeness:
-            return total
+            return noise
         with mixed(self.device):
-            return total + tune.likeness * self.likeness.distance(x)
+            return noise + tune.likeness * self.likeness.distance(x)
+
+    def noise(self, x: Tensor, tune: Tune) -> Tensor:
+        """The part of the cost that is squared error's."""
+        return tune.noise * 10 * torch.log10(1 + (x - self.own).square().mean() / FAINT)
+
+    def gradient(self, x: Tensor, tune: Tune, fresh: bool) -> Tensor:
+        """Of the cost, with respect to decoded pixels (1, 3, h, w); the first must be `fresh`.
+
+        The others take likeness at full size as it was last time. It is a quarter of a step, and from one step to the
+        next it hardly changes its mind.
+        """
+        x.requires_grad_(True)
+        with mixed(self.device):
+            terms = [self.noise(x, tune)]
+            if tune.likeness:
+                terms += [tune.likeness * self.likeness.at(x, k) for k in range(1, self.likeness.scales)]
+                if fresh:
+                    self.full = torch.autograd.grad(tune.likeness * self.likeness.at(x, 0), x)[0]
+        near = torch.autograd.grad(torch.stack(terms).sum(), x)[0]
+        return near + self.full if tune.likeness else near
 
 
 def synthesis(model: Model, planes: Tensor, y: Tensor, level: int) -> Tensor:
@@ -158,7 +181,7 @@ class Search:
     def step(self) -> None:
         """Move the latent, and every few steps see what file it makes."""
         y, z = self.y, self.z
-        down = self.picture.descend(y, self.gain, self.level)
+        down = self.picture.descend(y, self.gain, self.level, self.steps % FRESH == 0)
         hard = y + (quantize(y) - y).detach()
         bits, now = stream_bits(self.model, self.level, y, hard, z)
         up, up_z = torch.autograd.grad(bits, [y, z])

@@ -52,7 +52,7 @@ def test_what_looks_worse_is_further_away(apart: Likeness, photo: Tensor) -> Non
 def percept(apart: Likeness, x: Tensor, photo: Tensor) -> Tensor:
     """The perceptual network's distance alone."""
     assert apart.perceptual is not None
-    return apart.perceptual.distance(*(apart._features(v)[0][1] for v in (x, photo)))
+    return apart.perceptual.distance(*(apart._features(v, 0)[1] for v in (x, photo)))
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from hflow.codec import pixels
 from hflow.codec.decode import indices
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder
-from hflow.codec.refine import TUNES, Search, integers
+from hflow.codec.refine import TUNES, Refiner, Search, integers
 from hflow.codec.relaxed import stream_bits
 from hflow.container import parse
 from hflow.errors import InputError
@@ -76,6 +76,20 @@ def test_channels_are_brought_closer_but_the_faintest_stay_faint(search: Search)
     one, tenth, next_to_nothing = search.even(g)[0, :3, 0, 0].tolist()
     assert 0.1 < tenth / one < 1
     assert next_to_nothing / one < 1e-4
+
+
+@pytest.mark.parametrize("tune", TUNES)
+def test_what_moves_the_pixels_is_the_slope_of_the_cost(tune: str) -> None:
+    """Along a random direction, at both scales; a step later, when only the half-size likeness is new, nearly so."""
+    image = picture(160, 128)
+    part = Refiner(load(bundles.default()), Geometry(160, 128), image, TUNES[tune]).parts[0]
+    torch.manual_seed(0)
+    x, away = (part.own + s * torch.randn_like(part.own) for s in (0.05, 1.0))
+    way = away - x
+    for at, fresh, near in ((x, True, 0.02), (x + 1e-4 * way, False, 0.1)):
+        costs = [float(part.cost(at + s * way, TUNES[tune])) for s in (1e-3, -1e-3)]
+        slope = float((part.gradient(at.clone(), TUNES[tune], fresh) * way).sum())
+        assert slope == pytest.approx((costs[0] - costs[1]) / 2e-3, rel=near)
 
 
 def test_more_effort_never_costs_more_and_a_lot_costs_less() -> None:
