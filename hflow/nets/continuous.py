@@ -110,15 +110,17 @@ def walk(ops: Any, t: dict[str, Any], p: Any, hyper: Any, channels: tuple[int, .
     b, h, w, _ = hyper.shape
     first = checkerboard(h, w)
     zeros = [ops.const(np.zeros((b, h, w, c))) for c in channels]
-    known: list[Any] = []
+    # What each slice says as context: all of those before, nothing of those to come.
+    before: list[Any] = []
+    later = [ops.table(k, t["squash"]) for k in zeros]
     for s, part in enumerate(p.slices):
-        now = zeros[s]
+        now, said = zeros[s], later[s]
         for turn, mask in enumerate((first, 1 - first)):
-            context = ops.cat([hyper, *(ops.table(k, t["squash"]) for k in (*known, now, *zeros[s + 1 :]))])
-            mean, scale = slice_params(ops, t, part, context)
+            mean, scale = slice_params(ops, t, part, ops.cat([hyper, *before, said, *later[s + 1 :]]))
             values = fill(s, turn, mask, mean, scale)
             now = ops.where(ops.const(mask[None, :, :, None]), values, now)
-        known.append(now)
+            said = ops.table(now, t["squash"])
+        before.append(said)
         yield now
 
 
