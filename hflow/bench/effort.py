@@ -36,6 +36,7 @@ class Kept:
         """InputError for a file that is something else, or was measured otherwise."""
         self.path, self.found = path, Found()
         self.about = {"bundle": load(bundles.default()).name, "tune": tune, "efforts": efforts}
+        self.about["steps"] = [STEPS[e] for e in efforts]
         if path is None or not path.exists():
             return
         try:
@@ -114,6 +115,6 @@ def markdown(found: Found, area: float, tune: str) -> str:
             worse = int(((rows[:, 2] < base[:, 2]) & (rows[:, 3] > base[:, 3])).sum())
             lines.append(
                 f"| {bpp:g} | {len(rows)} | {effort} | {seconds / area:.1f} | {rate:.4f} | {lpips:.3f} | {psnr:.2f} | "
-                f"{100 * (lpips / base[:, 3].mean() - 1):+.1f} % | {psnr - base[:, 2].mean():+.2f} | {worse} |"
+                f"{100 * (lpips / base[:, 3].mean() - 1):+.1f} % | {(rows[:, 2] - base[:, 2]).mean():+.2f} | {worse} |"
             )
     return "\n".join(lines) + "\n"
