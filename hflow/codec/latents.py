@@ -156,7 +156,7 @@ def _run(
         out[here] = values.reshape(-1, cfg.slices[s])
         return ops.const(out[None])
 
-    y = np.concatenate([ops.numpy(v)[0] for v in C.walk(ops, t, p, hyper, cfg.slices, fill)], axis=-1)
+    y = np.concatenate([ops.numpy(v)[0] for v in C.walk(ops, t, p, hyper, cfg.slices, fill, model.local)], axis=-1)
     if np.abs(y).max(initial=0) > LIMIT:
         raise FormatError("damaged: a latent is out of range")
     return z, y

@@ -45,6 +45,6 @@ def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) ->
             rounded += float((table_bits(hard[..., here], mean, scale) * known).sum())
         return hard[..., here]
 
-    for _ in C.walk(ops, t, p, hyper, cfg.slices, fill):
+    for _ in C.walk(ops, t, p, hyper, cfg.slices, fill, model.local):
         pass
     return total, rounded

@@ -47,7 +47,12 @@ def weights(tables: Ints) -> npt.NDArray[np.float64]:
 
 def fixed(table: Ints) -> Any:
     """The constriction model of one table (V,), for many symbols."""
-    return constriction.stream.model.Categorical(weights(table), perfect=False, lazy=False)
+    return _fixed(np.asarray(table, dtype=np.int64).tobytes())
+
+
+@lru_cache(maxsize=1024)  # all of the latents': making one takes longer than coding with it
+def _fixed(table: bytes) -> Any:
+    return constriction.stream.model.Categorical(weights(np.frombuffer(table, np.int64)), perfect=False, lazy=False)
 
 
 @lru_cache

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hflow.integer import scales as S
-from hflow.integer.fast import TorchOps
+from hflow.integer.fast import TorchOps, pick
 
 
 def round_ste(x: Tensor) -> Tensor:
@@ -61,16 +61,16 @@ class QTable(nn.Module):
 class _Table(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, t: Tensor) -> Tensor:
-        i = x.clamp(-128, 127).add(128).long()
+        i = x.clamp(-128, 127).add(128).to(torch.int32)
         slope = torch.zeros_like(t)
         slope[1:-1] = (t[2:] - t[:-2]) / 2
         ctx.save_for_backward(i, slope)
-        return t[i]
+        return pick(t, i)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         i, slope = ctx.saved_tensors
-        return grad * slope[i], None
+        return grad * pick(slope, i), None
 
 
 class _Shift(torch.autograd.Function):
@@ -102,7 +102,7 @@ class TwinOps(TorchOps):
     def conv3(self, x: Tensor, layer: Any) -> Tensor:
         # The library's convolution instead of nine copies of the input: same sums, less memory traffic.
         w = layer.weight
-        w = w.view(w.shape[0], 3, 3, -1).permute(0, 3, 1, 2)
+        w = w.reshape(w.shape[0], 3, 3, -1).permute(0, 3, 1, 2)
         x = x.permute(0, 3, 1, 2)
         if self.bf16:
             x, w = x.bfloat16(), w.bfloat16()

@@ -32,8 +32,9 @@ from hflow.integer.scales import ACC_LIMIT
 from hflow.integer.twin import QLinear, QTable
 from hflow.nets.analysis import Analysis, Gain, HyperAnalysis, TokenHead
 from hflow.nets.config import NetConfig
-from hflow.nets.continuous import LatentTwin
+from hflow.nets.continuous import LatentTwin, Local, by_source
 from hflow.nets.fusion import FusionDecoder
+from hflow.nets.precision import whole_fp32
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
 from hflow.nets.tokenizer import ProductQuantizer
 
@@ -55,7 +56,10 @@ class FloatNets(nn.Module):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded bundle on one device. `latent` and `predictor` are trees of integers in `ops`' arrays."""
+    """A loaded bundle on one device. `latent` and `predictor` are trees of integers in `ops`' arrays.
+
+    local: some of the layers of `latent`, in the order in which they are applied.
+    """
 
     path: Path
     name: str
@@ -65,6 +69,7 @@ class Model:
     nets: FloatNets
     ops: Any
     latent: Any
+    local: Local
     predictor: Any
     ladder: tuple[dict[str, Any], ...]
     device: torch.device
@@ -101,11 +106,11 @@ def restore(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:
-    """Runs a function outside any torch.autocast of the caller: integers in bf16 would not be integers."""
+    """Runs a function outside any torch.autocast of the caller, where integers would not be integers, and of TF32."""
 
     @functools.wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), whole_fp32():
             return function(*args, **kwargs)
 
     return inner
@@ -177,10 +182,11 @@ def _load(path: Path, device: str, ops: Any) -> Model:
         raise BundleError(f"{path}: damaged bundle ({str(error).splitlines()[0]})") from error
     nets = nets.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     ops = ops or TorchOps(device)
+    latent = tree(split(arrays, "int.latent"), ops.const)
     return Model(
         path=path, name=name, number=number, digest=digest, cfg=cfg, nets=nets, ops=ops,
-        latent=tree(split(arrays, "int.latent"), ops.const), predictor=tree(split(arrays, "int.predictor"), ops.const),
-        ladder=ladder, device=torch.device(device),
+        latent=latent, local=by_source(ops, latent, cfg.slices),
+        predictor=tree(split(arrays, "int.predictor"), ops.const), ladder=ladder, device=torch.device(device),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -82,9 +82,47 @@ def hyper_features(ops: Any, t: dict[str, Any], p: Any, z: Any, anchor: Any, h: 
     return ops.table(x[:, :h, :w] + rate.reshape(rate.shape[0], 1, 1, rate.shape[1]), t["gelu"])
 
 
-def slice_params(ops: Any, t: dict[str, Any], p: Any, context: Any) -> tuple[Any, Any]:
-    """Context (B, h, w, hidden + latent) to means in eighths and scale indices, both (B, h, w, C)."""
-    x = ops.table(ops.shift(ops.conv3(context, p.local), p.local.acc_bits - S.ACT, 127), t["gelu"])
+class Layer(NamedTuple):
+    """Weights (N, K) and bias (N,), or 0."""
+
+    weight: Any
+    bias: Any
+
+
+class Local(NamedTuple):
+    """The slices' `local` layers by what they look at. Sums of integers are exact, so they can be added up in parts.
+
+    hyper: from the hyperprior's features to all slices, with their biases. own: from the half of a slice that is known
+    to the other. onward: from a finished slice to all after it, so the last has none.
+    """
+
+    hyper: Layer
+    own: list[Layer]
+    onward: list[Layer]
+
+
+def by_source(ops: Any, p: Any, channels: tuple[int, ...]) -> Local:
+    """Of a `LatentTwin` or a tree of its integers."""
+    wide = p.slices[0].mix.weight.shape[0]
+    weights = [s.local.weight.reshape(wide, 9, -1) for s in p.slices]
+    biases = [s.local.bias for s in p.slices]
+    hidden = weights[0].shape[2] - sum(channels)
+    ends = np.cumsum([hidden, *channels])
+
+    def rows(start: int, end: int, to: range) -> Any:
+        return ops.cat([weights[s][:, :, start:end].reshape(wide, -1).T for s in to]).T
+
+    n = len(channels)
+    return Local(
+        Layer(rows(0, hidden, range(n)), ops.cat(biases)),
+        [Layer(rows(ends[s], ends[s + 1], range(s, s + 1)), 0) for s in range(n)],
+        [Layer(rows(ends[s], ends[s + 1], range(s + 1, n)), 0) for s in range(n - 1)],
+    )
+
+
+def slice_params(ops: Any, t: dict[str, Any], p: Any, sums: Any) -> tuple[Any, Any]:
+    """Sums (B, h, w, wide) of the layer `local` to means in eighths and scale indices, both (B, h, w, C)."""
+    x = ops.table(ops.shift(sums, p.local.acc_bits - S.ACT, 127), t["gelu"])
     g = ops.shift(ops.linear(ops.grid_mean(x), p.everywhere), p.everywhere.acc_bits - S.ACT, 127)
     x = ops.table(ops.shift(ops.linear(x, p.mix), p.mix.acc_bits - S.ACT, 127) + g, t["gelu"])
     out = ops.linear(x, p.out)
@@ -101,26 +139,30 @@ def checkerboard(h: int, w: int) -> np.ndarray:
 Fill = Callable[[int, int, np.ndarray, Any, Any], Any]
 
 
-def walk(ops: Any, t: dict[str, Any], p: Any, hyper: Any, channels: tuple[int, ...], fill: Fill) -> Iterator[Any]:
+def walk(
+    ops: Any, t: dict[str, Any], p: Any, hyper: Any, channels: tuple[int, ...], fill: Fill, local: Local | None = None
+) -> Iterator[Any]:  # fmt: skip
     """Visits the latent in coding order.
 
     For every slice and pass calls `fill(slice, pass, mask (h, w), means, scale indices)`, which returns the slice's
-    values (B, h, w, C), valid at least where the mask is 1. Yields the finished slices.
+    values (B, h, w, C), valid at least where the mask is 1. Yields the finished slices. local: what `by_source` makes
+    of p, where it is at hand.
     """
     b, h, w, _ = hyper.shape
     first = checkerboard(h, w)
-    zeros = [ops.const(np.zeros((b, h, w, c))) for c in channels]
-    # What each slice says as context: all of those before, nothing of those to come.
-    before: list[Any] = []
-    later = [ops.table(k, t["squash"]) for k in zeros]
+    local = local or by_source(ops, p, channels)
+    # A slice looks at all of those before it; what is not known yet is 0, which says nothing.
+    sums = ops.conv3(hyper, local.hyper)
+    wide = sums.shape[-1] // len(channels)
     for s, part in enumerate(p.slices):
-        now, said = zeros[s], later[s]
+        now, here, sums = ops.const(np.zeros((b, h, w, channels[s]))), sums[..., :wide], sums[..., wide:]
         for turn, mask in enumerate((first, 1 - first)):
-            mean, scale = slice_params(ops, t, part, ops.cat([hyper, *before, said, *later[s + 1 :]]))
-            values = fill(s, turn, mask, mean, scale)
+            if turn:
+                here = here + ops.conv3(ops.table(now, t["squash"]), local.own[s])
+            values = fill(s, turn, mask, *slice_params(ops, t, part, here))
             now = ops.where(ops.const(mask[None, :, :, None]), values, now)
-            said = ops.table(now, t["squash"])
-        before.append(said)
+        if s < len(local.onward):
+            sums = sums + ops.conv3(ops.table(now, t["squash"]), local.onward[s])
         yield now
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -19,3 +22,30 @@ def mixed(device: str | torch.device) -> torch.autocast:
     """Mixed precision for a forward pass, as a context; does nothing where bf16 would be emulated."""
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=has_bf16(kind))
+
+
+class _Convolutions:
+    """How many threads want whole fp32 in a GPU's convolutions, which are in TF32 unless told; what was told before."""
+
+    lock = threading.Lock()
+    wanted, told = 0, True
+
+
+@contextmanager
+def whole_fp32() -> Iterator[None]:
+    """No TF32 in convolutions: a picture's pixels are those that a CPU makes, to a step of 255.
+
+    It is a switch for the whole program, so the first thread turns it and the last one turns it back.
+    """
+    state, switch = _Convolutions, torch.backends.cudnn
+    with state.lock:
+        if state.wanted == 0:
+            state.told, switch.allow_tf32 = switch.allow_tf32, False
+        state.wanted += 1
+    try:
+        yield
+    finally:
+        with state.lock:
+            state.wanted -= 1
+            if state.wanted == 0:
+                switch.allow_tf32 = state.told
