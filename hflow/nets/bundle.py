@@ -129,6 +129,20 @@ def latent_size(arrays: dict[str, np.ndarray]) -> tuple[int, int]:
     return hidden, wide
 
 
+def widened(arrays: dict[str, np.ndarray], cfg: NetConfig) -> dict[str, np.ndarray]:
+    """Of a rate model, with the columns that its file leaves out: those of channels to come, which only meet zeros.
+
+    KeyError or ValueError for shapes that cannot be.
+    """
+    arrays, hidden = dict(arrays), latent_size(arrays)[0]
+    for s, known in enumerate(np.cumsum(cfg.slices)):
+        name = f"slices.{s}.local.weight"
+        taps = arrays[name].reshape(len(arrays[name]), 9, -1)
+        if taps.shape[2] == hidden + known:
+            arrays[name] = np.pad(taps, ((0, 0), (0, 0), (0, cfg.latent - known))).reshape(len(taps), -1)
+    return arrays
+
+
 def check_integers(arrays: dict[str, np.ndarray], twin: Callable[[], nn.Module]) -> None:
     """KeyError or ValueError unless every parameter of the twin is there, in its shape and within the proven bound."""
     with Unfilled():
@@ -171,8 +185,9 @@ def _load(path: Path, device: str, ops: Any) -> Model:
         arrays = load_file(weights)
         cfg = NetConfig.of(about["net"])
         size = predictor_size(split(arrays, "int.predictor"))
-        hidden, wide = latent_size(split(arrays, "int.latent"))
-        check_integers(split(arrays, "int.latent"), lambda: LatentTwin(cfg, hidden, wide))
+        integers = widened(split(arrays, "int.latent"), cfg)
+        hidden, wide = latent_size(integers)
+        check_integers(integers, lambda: LatentTwin(cfg, hidden, wide))
         check_integers(split(arrays, "int.predictor"), lambda: PredictorTwin(cfg, size))
         with Unfilled():
             nets = FloatNets(cfg)
@@ -182,7 +197,7 @@ def _load(path: Path, device: str, ops: Any) -> Model:
         raise BundleError(f"{path}: damaged bundle ({str(error).splitlines()[0]})") from error
     nets = nets.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     ops = ops or TorchOps(device)
-    latent = tree(split(arrays, "int.latent"), ops.const)
+    latent = tree(integers, ops.const)
     return Model(
         path=path, name=name, number=number, digest=digest, cfg=cfg, nets=nets, ops=ops,
         latent=latent, local=by_source(ops, latent, cfg.slices),

@@ -129,7 +129,7 @@ def hyper_features(bundle: Bundle, z: np.ndarray, anchor: int) -> np.ndarray:
 def slice_parameters(bundle: Bundle, name: str, hyper: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Section 3.4: means in eighths and scale indices of a slice, both (h, w, c_S), from what is known of y."""
     local, mix, everywhere, out = (bundle.layer(f"{name}.{k}") for k in ("local", "mix", "everywhere", "out"))
-    x = np.concatenate([hyper, table(y, SQUASH)], axis=-1)
+    x = np.concatenate([hyper, table(y, SQUASH)], axis=-1)[..., : local.weight.shape[1] // 9]
     x = table(act(conv3(x, local), local), GELU)
     g = act(linear(grid_mean(x), everywhere), everywhere)
     x = table(act(linear(x, mix), mix) + g, GELU)

@@ -37,6 +37,16 @@ def pack_floats(state: dict[str, Tensor], small: bool) -> dict[str, np.ndarray]:
     return out
 
 
+def heard(latent: dict[str, np.ndarray], cfg: NetConfig) -> dict[str, np.ndarray]:
+    """A rate model's integers without the columns of channels that a slice cannot know: they only meet zeros."""
+    latent = dict(latent)
+    for s, known in enumerate(np.cumsum(cfg.slices)):
+        name = f"slices.{s}.local.weight"
+        taps = latent[name].reshape(len(latent[name]), 9, -1)
+        latent[name] = taps[:, :, : taps.shape[2] - cfg.latent + known].reshape(len(taps), -1)
+    return latent
+
+
 def build(joint: dict, latent: dict, predictor: dict, small: bool) -> tuple[dict[str, np.ndarray], NetConfig, dict]:
     """Checkpoints to (arrays of the weights file, sizes, proven bounds)."""
     cfg = NetConfig.of(joint["net"])
@@ -59,6 +69,7 @@ def build(joint: dict, latent: dict, predictor: dict, small: bool) -> tuple[dict
     bounds = {}
     for name, twin in (("latent", hyper.twin), ("predictor", tokens)):
         flat, proven = export(twin)
+        flat = heard(flat, cfg) if name == "latent" else flat
         arrays |= {f"int.{name}.{k}": v for k, v in flat.items()}
         bounds[name] = {"largest": max(proven.values()), "layers": len(proven)}
     return arrays, cfg, bounds

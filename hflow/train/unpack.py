@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from hflow.integer.twin import QLinear, QTable
-from hflow.nets.bundle import predictor_size, restore, split
+from hflow.nets.bundle import predictor_size, restore, split, widened
 from hflow.nets.config import NetConfig
 from hflow.nets.continuous import LatentTwin
 from hflow.nets.predictor import PredictorTwin
@@ -44,7 +44,8 @@ def unpack(folder: Path) -> dict[str, dict]:
     state["pq.counts"] = torch.ones(cfg.m_max, cfg.codewords)
     tokens = split(arrays, "int.predictor")
     size = predictor_size(tokens)
-    latent = {f"twin.{k}": v for k, v in floats(split(arrays, "int.latent"), LatentTwin(cfg)).items()}
+    integers = widened(split(arrays, "int.latent"), cfg)
+    latent = {f"twin.{k}": v for k, v in floats(integers, LatentTwin(cfg)).items()}
     latent |= {k.replace("hyper.", "analysis.", 1): v for k, v in state.items() if k.startswith("hyper.")}
     joint = {k: v for k, v in state.items() if not k.startswith("hyper.")}
     return {
