@@ -148,19 +148,18 @@ def walk(
     values (B, h, w, C), valid at least where the mask is 1. Yields the finished slices. local: what `by_source` makes
     of p, where it is at hand.
     """
-    b, h, w, _ = hyper.shape
-    first = checkerboard(h, w)
+    first = checkerboard(*hyper.shape[1:3])
+    masks = [(mask, ops.const(mask[None, :, :, None])) for mask in (first, 1 - first)]
     local = local or by_source(ops, p, channels)
     # A slice looks at all of those before it; what is not known yet is 0, which says nothing.
     sums = ops.conv3(hyper, local.hyper)
     wide = sums.shape[-1] // len(channels)
     for s, part in enumerate(p.slices):
-        now, here, sums = ops.const(np.zeros((b, h, w, channels[s]))), sums[..., :wide], sums[..., wide:]
-        for turn, mask in enumerate((first, 1 - first)):
+        now, here, sums = 0, sums[..., :wide], sums[..., wide:]
+        for turn, (mask, ones) in enumerate(masks):
             if turn:
                 here = here + ops.conv3(ops.table(now, t["squash"]), local.own[s])
-            values = fill(s, turn, mask, *slice_params(ops, t, part, here))
-            now = ops.where(ops.const(mask[None, :, :, None]), values, now)
+            now = now + fill(s, turn, mask, *slice_params(ops, t, part, here)) * ones
         if s < len(local.onward):
             sums = sums + ops.conv3(ops.table(now, t["squash"]), local.onward[s])
         yield now
