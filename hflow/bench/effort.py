@@ -35,8 +35,8 @@ class Kept:
     def __init__(self, path: Path | None, efforts: list[int], tune: str) -> None:
         """InputError for a file that is something else, or was measured otherwise."""
         self.path, self.found = path, Found()
-        self.about = {"bundle": load(bundles.default()).name, "tune": tune, "efforts": efforts}
-        self.about["steps"] = [STEPS[e] for e in efforts]
+        steps = [STEPS[e] for e in efforts]
+        self.about = {"bundle": load(bundles.default()).name, "tune": tune, "efforts": efforts, "steps": steps}
         if path is None or not path.exists():
             return
         try:

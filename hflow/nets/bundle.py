@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -58,7 +58,7 @@ class FloatNets(nn.Module):
 class Model:
     """A loaded bundle on one device. `latent` and `predictor` are trees of integers in `ops`' arrays.
 
-    local: some of the layers of `latent`, in the order in which they are applied.
+    local: the layers `local` of the slices of `latent`, by what they look at.
     """
 
     path: Path
@@ -129,14 +129,19 @@ def latent_size(arrays: dict[str, np.ndarray]) -> tuple[int, int]:
     return hidden, wide
 
 
+def local_weights(cfg: NetConfig) -> Iterator[tuple[str, int]]:
+    """In a rate model, the names of the slices' `local` weights, and how many channels of y each slice can know."""
+    for s, known in enumerate(np.cumsum(cfg.slices).tolist()):
+        yield f"slices.{s}.local.weight", known
+
+
 def widened(arrays: dict[str, np.ndarray], cfg: NetConfig) -> dict[str, np.ndarray]:
     """Of a rate model, with the columns that its file leaves out: those of channels to come, which only meet zeros.
 
     KeyError or ValueError for shapes that cannot be.
     """
     arrays, hidden = dict(arrays), latent_size(arrays)[0]
-    for s, known in enumerate(np.cumsum(cfg.slices)):
-        name = f"slices.{s}.local.weight"
+    for name, known in local_weights(cfg):
         taps = arrays[name].reshape(len(arrays[name]), 9, -1)
         if taps.shape[2] == hidden + known:
             arrays[name] = np.pad(taps, ((0, 0), (0, 0), (0, cfg.latent - known))).reshape(len(taps), -1)

@@ -155,11 +155,12 @@ def walk(
     sums = ops.conv3(hyper, local.hyper)
     wide = sums.shape[-1] // len(channels)
     for s, part in enumerate(p.slices):
-        now, here, sums = 0, sums[..., :wide], sums[..., wide:]
+        now: Any = 0
+        here, sums = sums[..., :wide], sums[..., wide:]
         for turn, (mask, ones) in enumerate(masks):
             if turn:
                 here = here + ops.conv3(ops.table(now, t["squash"]), local.own[s])
-            now = now + fill(s, turn, mask, *slice_params(ops, t, part, here)) * ones
+            now = ops.where(ones, fill(s, turn, mask, *slice_params(ops, t, part, here)), now)
         if s < len(local.onward):
             sums = sums + ops.conv3(ops.table(now, t["squash"]), local.onward[s])
         yield now

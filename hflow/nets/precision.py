@@ -1,4 +1,8 @@
-"""bf16 where the machine computes in it; elsewhere fp32: a CPU without it emulates bf16 at a tenth of fp32's speed."""
+"""What floats are computed in.
+
+bf16 where the machine computes in it; elsewhere fp32: a CPU without it emulates bf16 at a tenth of fp32's speed. Whole
+fp32 where two machines are to make the same picture.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from safetensors.numpy import save as save_arrays
 from torch import Tensor
 
 from hflow.integer.export import export
-from hflow.nets.bundle import FloatNets, restore, split
+from hflow.nets.bundle import FloatNets, local_weights, restore, split
 from hflow.nets.config import NetConfig
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
 from hflow.train.joint import JointModel
@@ -40,8 +40,7 @@ def pack_floats(state: dict[str, Tensor], small: bool) -> dict[str, np.ndarray]:
 def heard(latent: dict[str, np.ndarray], cfg: NetConfig) -> dict[str, np.ndarray]:
     """A rate model's integers without the columns of channels that a slice cannot know: they only meet zeros."""
     latent = dict(latent)
-    for s, known in enumerate(np.cumsum(cfg.slices)):
-        name = f"slices.{s}.local.weight"
+    for name, known in local_weights(cfg):
         taps = latent[name].reshape(len(latent[name]), 9, -1)
         latent[name] = taps[:, :, : taps.shape[2] - cfg.latent + known].reshape(len(taps), -1)
     return latent
