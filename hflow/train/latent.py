@@ -1,6 +1,6 @@
 """Recipe 2: the integer entropy model of the continuous stream, on frozen latents.
 
-    python -m hflow.train.latent CONFIG.toml recipe.streams=runs/streams/streams.pt net...
+    python -m hflow.train.latent CONFIG.toml recipe.streams=runs/streams net...
 
 Loss: bits of y and z, per 1/32 cell.
 """
@@ -21,6 +21,7 @@ from hflow.nets.config import NetConfig
 from hflow.nets.logistic import table_bits
 from hflow.nets.precision import has_bf16
 from hflow.train.loop import Loop, parse
+from hflow.train.streams import Cached
 
 
 class LatentModel(nn.Module):
@@ -63,22 +64,20 @@ def anchors(level: Tensor, rates: int) -> Tensor:
 
 def main() -> None:
     cfg = parse(__doc__ or "")
-    opts = {"streams": "runs/streams/streams.pt", **cfg.recipe}
-    data = torch.load(opts["streams"], weights_only=True)
+    opts = {"streams": "runs/streams", **cfg.recipe}
+    data = Cached(opts["streams"])
     net = NetConfig.of(cfg.net)
     torch.manual_seed(cfg.seed)
     model = LatentModel(net).to(cfg.device)
     loop = Loop(cfg, model)
     rng = np.random.default_rng(cfg.seed + loop.step)
-    on = torch.nonzero(data["train"]["level"] >= 0).flatten()
+    on = torch.nonzero(data.train["level"] >= 0).flatten()
     ops, fp32 = TwinOps(cfg.device, has_bf16(cfg.device)), TwinOps(cfg.device, bf16=False)
     seen, clock = 0.0, loop.spent
     while not loop.done:
         pick = on[torch.from_numpy(rng.integers(len(on), size=cfg.batch))]
-        y = data["train"]["y"][pick].to(cfg.device).float()
-        level = data["train"]["level"][pick].to(cfg.device)
-        if rng.random() < 0.5:
-            y = y.flip(2)
+        y = data.train["y"][pick].to(cfg.device).float()
+        level = data.train["level"][pick].to(cfg.device)
         soft, true, ybits = model(ops, y, level)
         cells = y.shape[1] * y.shape[2]
         loop.update((soft + true + ybits).mean() / cells)
@@ -87,7 +86,9 @@ def main() -> None:
             loop.log(step=loop.step, min=loop.spent / 60, bpp=seen / 50, img_s=50 * cfg.batch / (loop.spent - clock))
             seen, clock = 0.0, loop.spent
         if loop.step % 500 == 0 or loop.done:
-            loop.log(event="val", step=loop.step, **validate(loop.average, fp32, data["val"], cfg.device))
+            loop.log(event="val", step=loop.step, **validate(loop.average, fp32, data.val, cfg.device))
+            data.refresh()
+            on = torch.nonzero(data.train["level"] >= 0).flatten()
             loop.restart_clock()
     loop.save()
 

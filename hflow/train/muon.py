@@ -85,4 +85,4 @@ class Muon(torch.optim.Optimizer):
 def is_matrix(name: str, p: Tensor, least: int = 48) -> bool:
     """Whether Muon should train a parameter: weights of wide layers, not tables, biases, bases or thin layers."""
     wide = p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= least
-    return wide and name.endswith("weight") and ".linear" not in name
+    return wide and name.endswith(("weight", ".w")) and ".linear" not in name

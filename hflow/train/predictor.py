@@ -1,6 +1,6 @@
 """Recipe 3: the integer predictor, on frozen streams.
 
-    python -m hflow.train.predictor CONFIG.toml recipe.streams=runs/streams/streams.pt
+    python -m hflow.train.predictor CONFIG.toml recipe.streams=runs/streams
 
 Each sample draws a number of sub-quantizers, a mask schedule and a quincunx stage; what was sent before that stage is
 known, everything else is to be predicted, the stage's own tokens with the most weight.
@@ -26,6 +26,7 @@ from hflow.nets.grids import sent_grid, stage_grid
 from hflow.nets.precision import has_bf16
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
+from hflow.train.streams import Cached
 
 
 def draw(b: int, h: int, w: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,8 +85,8 @@ def validate(model: Any, ops: Any, data: dict[str, Tensor], v: int, rates: int, 
 
 def main() -> None:
     cfg = parse(__doc__ or "")
-    opts = {"streams": "runs/streams/streams.pt", "crop": 16, "size": {}, "no_y": 0.1, **cfg.recipe}
-    data = torch.load(opts["streams"], weights_only=True)
+    opts = {"streams": "runs/streams", "crop": 16, "size": {}, "no_y": 0.1, **cfg.recipe}
+    data = Cached(opts["streams"])
     net, size = NetConfig.of(cfg.net), P.PredictorConfig.of(opts["size"])
     torch.manual_seed(cfg.seed)
     model = P.PredictorTwin(net, size).to(cfg.device)
@@ -93,7 +94,7 @@ def main() -> None:
     rng = np.random.default_rng(cfg.seed + loop.step)
     ops, fp32 = TwinOps(cfg.device, has_bf16(cfg.device)), TwinOps(cfg.device, bf16=False)
     t = C.tables(ops)
-    train, n, v = data["train"], opts["crop"], net.codewords
+    train, n, v = data.train, opts["crop"], net.codewords
     seen, clock = np.zeros(2), loop.spent
     while not loop.done:
         pick = torch.from_numpy(rng.integers(len(train["level"]), size=cfg.batch))
@@ -122,7 +123,7 @@ def main() -> None:
             )
             seen, clock = np.zeros(2), loop.spent
         if loop.step % 500 == 0 or loop.done:
-            loop.log(event="val", step=loop.step, **validate(loop.average, fp32, data["val"], v, net.rates, cfg.device))
+            loop.log(event="val", step=loop.step, **validate(loop.average, fp32, data.val, v, net.rates, cfg.device))
             loop.restart_clock()
     loop.save()
 

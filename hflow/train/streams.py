@@ -1,10 +1,15 @@
 """The two integer streams of the training photos under frozen transforms: what recipes 2 and 3 learn from.
 
-python -m hflow.train.streams CONFIG.toml init=runs/joint/last.pt out=runs/streams
+    python -m hflow.train.streams CONFIG.toml init=runs/joint/last.pt out=runs/streams
+
+Writes `val.pt` and then one `train-NNN.pt` after the other; stopped, the same command goes on. Recipes may begin when
+the first are there. An entropy model learns a few thousand latents by heart, so they want many crops: for recipe 2
+`recipe.passes=8 recipe.levels=4 recipe.tokens=false` makes four latents of a crop in the time of one.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +24,8 @@ from hflow.train.data import Photos, validation
 from hflow.train.joint import JointModel
 from hflow.train.loop import RunConfig, parse
 
+PART = 64  # batches to a file
+
 
 def load_joint(cfg: RunConfig) -> JointModel:
     """The averaged weights of a joint run, frozen."""
@@ -29,50 +36,93 @@ def load_joint(cfg: RunConfig) -> JointModel:
 
 
 @torch.no_grad()
-def integers(model: JointModel, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 3, H, W), rate levels (B,) or -1 for none, to y (B, h, w, C) int8 and tokens (B, 2h, 2w, M) uint8."""
+def integers(model: JointModel, x: Tensor, level: Tensor, tokens: bool = True) -> tuple[Tensor, Tensor]:
+    """Pictures (B, 3, H, W), rate levels (N,), N / B for each picture and -1 for none: their two streams.
+
+    y (N, h, w, C) int8 and tokens (N, 2h, 2w, M) uint8; M = 0 without `tokens`, when further levels cost little.
+    """
     rate = level.clamp(min=0).float() / (LEVELS - 1)
     on = (level >= 0).float()[:, None, None, None]
     with mixed(x.device):
-        h16, y = model.analysis(x, rate)
+        h16, linear = (t.repeat_interleave(len(level) // len(x), 0) for t in model.analysis.trunk(x))
         gain = model.gain(rate)
-        hard = quantize(y.float() * gain) * on
-        c16 = model.decoder.correction(hard / gain, rate)[0] * on
-        tokens = model.pq.encode(model.head(h16, c16))
-    return hard.permute(0, 2, 3, 1).clamp(-127, 127).to(torch.int8), tokens.to(torch.uint8)
+        hard = quantize(model.analysis.latent(h16, linear, rate).float() * gain) * on
+        q = hard.new_empty(len(level), 2 * hard.shape[2], 2 * hard.shape[3], 0)
+        if tokens:
+            c16 = model.decoder.correction(hard / gain, rate)[0] * on
+            q = model.pq.encode(model.head(h16, c16))
+    return hard.permute(0, 2, 3, 1).clamp(-127, 127).to(torch.int8), q.to(torch.uint8)
 
 
-def collect(model: JointModel, batches: list[Tensor], rng: np.random.Generator, off: float = 0.08) -> dict[str, Tensor]:
-    """Streams of batches of pictures, each at a random rate level; a share `off` without continuous stream."""
-    ys, ts, levels = [], [], []
+def collect(
+    model: JointModel, batches: list[Tensor], rng: np.random.Generator, off: float = 0.08, levels: int = 1,
+    tokens: bool = True,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Streams of batches of pictures, each at `levels` random rate levels, one out of every band of as many.
+
+    A share `off` is without continuous stream, which only says something where there are tokens.
+    """
+    ys, ts, found = [], [], []
     for x in batches:
-        level = rng.integers(LEVELS, size=x.shape[0])
-        level[rng.random(x.shape[0]) < off] = -1
-        lv = torch.from_numpy(level).to(x.device)
-        y, t = integers(model, x.contiguous(memory_format=torch.channels_last), lv)
+        drawn = np.tile(np.arange(levels), (x.shape[0], 1)) + rng.random((x.shape[0], levels))
+        level = (drawn * (LEVELS / levels)).astype(np.int64)
+        if tokens:
+            level[rng.random(level.shape) < off] = -1
+        lv = torch.from_numpy(level.flatten()).to(x.device)
+        y, t = integers(model, x.contiguous(memory_format=torch.channels_last), lv, tokens)
         ys.append(y.cpu())
         ts.append(t.cpu())
-        levels.append(lv.cpu())
-    return {"y": torch.cat(ys), "tokens": torch.cat(ts), "level": torch.cat(levels)}
+        found.append(lv.cpu())
+    return {"y": torch.cat(ys), "tokens": torch.cat(ts), "level": torch.cat(found)}
+
+
+class Cached:
+    """What this recipe has written to a folder: `val` and `train`, dicts of y, tokens and level as `collect` gives."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises FileNotFoundError where there is nothing yet."""
+        self.folder, self.seen = Path(folder), set[str]()
+        self.val: dict[str, Tensor] = torch.load(self.folder / "val.pt", weights_only=True)
+        self.train: dict[str, Tensor] = {}
+        self.refresh()
+        if not self.train:
+            raise FileNotFoundError(f"no train-*.pt in {folder}")
+
+    def refresh(self) -> None:
+        """Takes in the parts that have arrived since."""
+        new = [p for p in sorted(self.folder.glob("train-*.pt")) if p.name not in self.seen]
+        self.seen |= {p.name for p in new}
+        parts = [self.train] if self.train else []
+        parts += [torch.load(p, weights_only=True) for p in new]
+        if new:
+            self.train = {key: torch.cat([p[key] for p in parts]) for key in parts[0]}
+
+
+def save(part: dict[str, Tensor], path: Path) -> None:
+    torch.save(part, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
 
 
 def main() -> None:
     cfg = parse(__doc__ or "")
-    opts = {"crop": 320, "passes": 2, **cfg.recipe}
-    rng = np.random.default_rng(cfg.seed)
+    opts = {"crop": 320, "passes": 2, "levels": 1, "tokens": True, **cfg.recipe}
+    levels, tokens = opts["levels"], opts["tokens"]
     model = load_joint(cfg)
+    out = Path(cfg.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "val.pt").exists():
+        val = list(validation(cfg.val, opts["crop"], 128, cfg.device).split(cfg.batch))
+        save(collect(model, val, np.random.default_rng(0), levels=levels, tokens=tokens), out / "val.pt")
     photos = Photos(cfg.data, tuple(cfg.shards), cfg.device, cfg.limit_shards)
-    n = max(1, int(len(photos.sizes) * opts["passes"] // cfg.batch))
-    parts = []
-    for k in range(n):
-        parts.append(collect(model, [photos.batch(cfg.batch, opts["crop"], rng)], rng))
-        if k % 50 == 0:
-            print(f"{k}/{n}", flush=True)
-    train = {key: torch.cat([p[key] for p in parts]) for key in parts[0]}
-    val = validation(cfg.val, opts["crop"], 64, cfg.device)
-    held = collect(model, list(val.split(cfg.batch)) * 2, np.random.default_rng(0))
-    Path(cfg.out).mkdir(parents=True, exist_ok=True)
-    torch.save({"train": train, "val": held}, Path(cfg.out) / "streams.pt")
+    batches = max(1, round(len(photos.sizes) * opts["passes"] / cfg.batch))
+    for number, first in enumerate(range(0, batches, PART)):
+        path = out / f"train-{number:03d}.pt"
+        if path.exists():
+            continue
+        rng = np.random.default_rng([cfg.seed, number])
+        drawn = [photos.batch(cfg.batch, opts["crop"], rng) for _ in range(min(PART, batches - first))]
+        save(collect(model, drawn, rng, levels=levels, tokens=tokens), path)
+        print(f"{first + len(drawn)} of {batches} batches", flush=True)
 
 
 if __name__ == "__main__":

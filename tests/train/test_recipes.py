@@ -120,6 +120,18 @@ def test_cached_streams_cover_the_rates(model: JointModel) -> None:
     assert len(level.unique()) > 25
 
 
+def test_a_picture_at_several_rates(model: JointModel) -> None:
+    """Once through the trunk gives what one rate at a time gives, a rate from every band."""
+    x = torch.rand(3, 3, 64, 64)
+    got = streams.collect(model, [x], np.random.default_rng(0), levels=4, tokens=False)
+    level = got["level"].view(3, 4)
+    assert (level // (LEVELS // 4) == torch.arange(4)).all()
+    assert got["tokens"].numel() == 0
+    for k in range(4):
+        alone, _ = streams.integers(model, x, level[:, k])
+        assert (alone == got["y"].view(3, 4, 2, 2, -1)[:, k]).float().mean() > 0.99
+
+
 def test_settings_of_a_batch() -> None:
     rate, m, keep, alpha = draw_settings(300, 6, 5, np.random.default_rng(0))
     assert rate.min() >= 0
@@ -175,10 +187,17 @@ def test_from_streams_to_a_bundle_that_codes(
     """Recipes 2 and 3 on the streams of a joint model, released, installed, used."""
     source = tmp_path / "joint.pt"
     torch.save(checkpoints(7)[0], source)
-    cached = recipe(streams, f"init={source}", "recipe.crop=64") / "streams.pt"
-    data = torch.load(cached, weights_only=True)
-    assert len(data["train"]["level"]) == 12  # two passes over six pictures
-    assert data["train"]["y"].shape[1:] == (2, 2, CFG.latent)
+    monkeypatch.setattr(streams, "PART", 4)
+    cached = recipe(streams, f"init={source}", "recipe.crop=64")
+    data = streams.Cached(cached)
+    assert len(data.train["level"]) == 12  # two passes over six pictures
+    assert data.train["y"].shape[1:] == (2, 2, CFG.latent)
+    last = cached / "train-001.pt"
+    before = last.read_bytes()
+    last.unlink()
+    first = (cached / "train-000.pt").stat()
+    assert recipe(streams, f"init={source}", "recipe.crop=64") == cached  # goes on where it was stopped
+    assert (last.read_bytes(), (cached / "train-000.pt").stat()) == (before, first)
 
     two = recipe(latent, f"recipe.streams={cached}")
     size = "recipe.size={" + ", ".join(f"{k} = {v}" for k, v in SIZE.items()) + "}"
