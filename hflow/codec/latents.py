@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from hflow.codec.geometry import Geometry, anchor
-from hflow.entropy import Bounds, CutDecoder, Decoder, Encoder, decode_latents, encode_latents, narrowed
+from hflow.entropy import Bounds, CutDecoder, Decoder, Encoder, Tables, decode_latents, encode_latents, narrowed
 from hflow.errors import FormatError
 from hflow.integer import scales as S
 from hflow.nets import continuous as C
 from hflow.nets.bundle import Model, exact
 
-TABLES = np.array(S.latent_tables(), dtype=np.int64)
-LOG2 = np.log2(2.0**S.FREQ_BITS / TABLES)
+TABLES = Tables(np.array(S.latent_tables(), dtype=np.int64))
+LOG2 = np.log2(2.0**S.FREQ_BITS / TABLES.freqs)
 LIMIT = 2**15 - 1  # latents are 16-bit integers
 
 
@@ -62,7 +62,7 @@ def bits(values: np.ndarray, ids: np.ndarray, bounds: Bounds | None = None) -> n
     if bounds is None:
         out = LOG2[ids, symbols]
     else:
-        out = S.FREQ_BITS - np.log2(narrowed(TABLES[ids], *bounds)[np.arange(len(ids)), symbols])
+        out = S.FREQ_BITS - np.log2(narrowed(TABLES.freqs[ids], *bounds)[np.arange(len(ids)), symbols])
     large = size > 15
     out[large] += 2 * np.floor(np.log2(size[large] - 15)) + 2
     return out

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hflow.entropy.flush import shortest
-from hflow.entropy.tables import FAMILY, MAX_BITS, Ints, check_symbols, check_tables, fixed, uniform, weights
+from hflow.entropy.tables import FAMILY, MAX_BITS, Ints, Tables, check_symbols, check_tables, uniform, weights
 from hflow.errors import FormatError
 
 
@@ -31,19 +31,24 @@ class Encoder:
         if len(symbols) and freqs.shape[1] > 1:
             self._coder.encode(symbols, FAMILY, weights(freqs))
 
-    def encode_tables(self, symbols: Ints, table_ids: Ints, tables: Ints) -> None:
-        """Symbols (N,) in 0..V-1 under few tables (T, V), symbol n under tables[table_ids[n]].
+    def encode_tables(self, symbols: Ints, table_ids: Ints, tables: Tables) -> None:
+        """Symbols (N,) in 0..V-1 under few tables, symbol n under the one with the number table_ids[n].
 
         Normative order: by table id, ascending; within a table, as given.
         """
-        check_tables(tables)
-        symbols = check_symbols(symbols, tables.shape[1])
+        symbols = check_symbols(symbols, tables.size)
         if len(symbols) != len(table_ids):
             raise ValueError(f"{len(symbols)} symbols with {len(table_ids)} table ids")
         ids = check_symbols(table_ids, len(tables))
-        symbols = symbols[grouped(ids)]
-        for table, start, stop in _groups(ids, tables):
-            self._coder.encode(symbols[start:stop], fixed(table))
+        order = grouped(ids)
+        symbols, ids = symbols[order], ids[order]
+        if tables.size > 1:
+            for start, stop, model in _runs(ids, tables):
+                part = symbols[start:stop]
+                if model is None:
+                    self._coder.encode(part, FAMILY, tables.weights[ids[start:stop]])
+                else:
+                    self._coder.encode(part, model)
 
     def encode_bits(self, values: Ints, nbits: int) -> None:
         """Values (N,) in 0..2**nbits-1, all equally likely, 0 <= nbits <= 23."""
@@ -76,15 +81,19 @@ class Decoder:
             return np.zeros(len(freqs), dtype=np.int64)
         return self._decode(FAMILY, weights(freqs))
 
-    def decode_tables(self, table_ids: Ints, tables: Ints) -> npt.NDArray[np.int64]:
-        """Symbols (N,) in 0..V-1 for table_ids (N,) into tables (T, V): the mirror of `Encoder.encode_tables`."""
-        check_tables(tables)
+    def decode_tables(self, table_ids: Ints, tables: Tables) -> npt.NDArray[np.int64]:
+        """Symbols (N,) in 0..V-1 for table_ids (N,) into T tables: the mirror of `Encoder.encode_tables`."""
         ids = check_symbols(table_ids, len(tables))
-        in_order = np.zeros(len(ids), dtype=np.int64)
-        for table, start, stop in _groups(ids, tables):
-            in_order[start:stop] = self._decode(fixed(table), stop - start)
-        symbols = np.empty_like(in_order)
-        symbols[grouped(ids)] = in_order
+        order = grouped(ids)
+        ids = ids[order]
+        symbols = np.zeros(len(ids), dtype=np.int64)
+        if tables.size > 1:
+            for start, stop, model in _runs(ids, tables):
+                if model is None:
+                    found = self._decode(FAMILY, tables.weights[ids[start:stop]])
+                else:
+                    found = self._decode(model, stop - start)
+                symbols[order[start:stop]] = found
         return symbols
 
     def decode_bits(self, count: int, nbits: int) -> npt.NDArray[np.int64]:
@@ -108,12 +117,21 @@ def grouped(table_ids: Ints) -> npt.NDArray[np.intp]:
     return np.argsort(table_ids.astype(narrow), kind="stable")
 
 
-def _groups(ids: Ints, tables: Ints) -> Iterator[tuple[Ints, int, int]]:
-    """(table, start, stop) of each run of symbols in stream order, runs with nothing to code left out."""
-    ends = np.cumsum(np.bincount(ids, minlength=len(tables))).tolist()
-    for table, start, stop in zip(tables, [0, *ends], ends, strict=False):
-        if stop > start and len(table) > 1:
-            yield table, start, stop
+FEW = 4  # symbols under one table that are not worth a call of their own
+
+
+def _runs(ids: Ints, tables: Tables) -> Iterator[tuple[int, int, Any]]:
+    """(start, stop, model) of parts of sorted table ids (N,): one table's, or None where there are few of each."""
+    if not len(ids):
+        return
+    counts = np.bincount(ids)
+    counts = counts[counts > 0]
+    few = counts <= FEW
+    first = np.ones(len(counts), dtype=bool)
+    first[1:] = ~(few[1:] & few[:-1])
+    starts = (np.cumsum(counts) - counts)[first].tolist()
+    for start, stop, several in zip(starts, [*starts[1:], len(ids)], few[first].tolist(), strict=True):
+        yield start, stop, None if several else tables.model(int(ids[start]))
 
 
 def _check_nbits(nbits: int) -> None:

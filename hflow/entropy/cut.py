@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hflow.entropy.coder import Decoder, grouped
-from hflow.entropy.latents import Bounds, decode_escape, decode_symbols, escaped
-from hflow.entropy.tables import Ints
+from hflow.entropy.latents import Bounds, Values, decode_escape, decode_symbols, escaped
+from hflow.entropy.tables import Ints, Tables
 from hflow.errors import FormatError
 
-Values = npt.NDArray[np.int64]
 Known = npt.NDArray[np.bool_]
 
 
@@ -55,7 +54,7 @@ class CutDecoder:
         """Symbols (N,) under freqs (N, V), as `Decoder.decode`, and which are known (N,); the others are 0."""
         return self._agree(np.arange(len(freqs)), lambda d: d.decode(freqs))
 
-    def decode_latents(self, table_ids: Ints, tables: Ints, bounds: Bounds | None = None) -> tuple[Values, Known]:
+    def decode_latents(self, table_ids: Ints, tables: Tables, bounds: Bounds | None = None) -> tuple[Values, Known]:
         """Values (N,) as `decode_latents`, and which are known (N,); the others are 0."""
         order = grouped(table_ids)
         values, known = self._agree(order, lambda d: decode_symbols(d, table_ids, tables, bounds))

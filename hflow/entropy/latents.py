@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from hflow.entropy.coder import Decoder, Encoder, grouped
 from hflow.entropy.narrow import BIAS, ESCAPE, narrowed
-from hflow.entropy.tables import Ints
+from hflow.entropy.tables import Ints, Tables
 from hflow.errors import FormatError
 
 FIRST_ESCAPED = BIAS + 1
@@ -16,11 +16,12 @@ MAX_LATENT = FIRST_ESCAPED + (1 << MAX_PREFIX + 1) - 2  # the largest magnitude 
 
 BLOCK = 1 << 16  # tables made at a time, so that memory is bounded
 
+Values = npt.NDArray[np.int64]
 Bounds = tuple[Ints, Ints]
 
 
-def encode_latents(enc: Encoder, values: Ints, table_ids: Ints, tables: Ints, bounds: Bounds | None = None) -> None:
-    """Code values (N,), each minus its integer mean, under tables[table_ids]; tables is (T, 32).
+def encode_latents(enc: Encoder, values: Ints, table_ids: Ints, tables: Tables, bounds: Bounds | None = None) -> None:
+    """Code values (N,), each minus its integer mean, under the tables of 32 symbols that table_ids (N,) name.
 
     All symbols first, then the escaped values, both in the order of `Encoder.encode_tables`: a sign bit (1 is
     negative), then magnitude - 16 as Exp-Golomb of order 0. bounds: the least and the greatest that each value should
@@ -45,7 +46,7 @@ def encode_latents(enc: Encoder, values: Ints, table_ids: Ints, tables: Ints, bo
         enc.encode_bits(np.array([rest - (1 << prefix)]), prefix)
 
 
-def decode_latents(dec: Decoder, table_ids: Ints, tables: Ints, bounds: Bounds | None = None) -> npt.NDArray[np.int64]:
+def decode_latents(dec: Decoder, table_ids: Ints, tables: Tables, bounds: Bounds | None = None) -> Values:
     """Values (N,) for table_ids (N,): the mirror of `encode_latents`. FormatError for an impossible escape."""
     values = decode_symbols(dec, table_ids, tables, bounds)
     for n in escaped(values, table_ids):
@@ -53,7 +54,7 @@ def decode_latents(dec: Decoder, table_ids: Ints, tables: Ints, bounds: Bounds |
     return values
 
 
-def decode_symbols(dec: Decoder, table_ids: Ints, tables: Ints, bounds: Bounds | None = None) -> npt.NDArray[np.int64]:
+def decode_symbols(dec: Decoder, table_ids: Ints, tables: Tables, bounds: Bounds | None = None) -> Values:
     """The first half of `decode_latents`: values (N,) with FIRST_ESCAPED where one is escaped."""
     _check_width(tables)
     if bounds is None:
@@ -64,19 +65,19 @@ def decode_symbols(dec: Decoder, table_ids: Ints, tables: Ints, bounds: Bounds |
     return symbols - BIAS
 
 
-def _narrow(table_ids: Ints, tables: Ints, bounds: Bounds) -> Iterator[tuple[Ints, Ints]]:
+def _narrow(table_ids: Ints, tables: Tables, bounds: Bounds) -> Iterator[tuple[Ints, Ints]]:
     """In stream order: places, and the table of each."""
     order = grouped(table_ids)
     for start in range(0, len(order), BLOCK):
         part = order[start : start + BLOCK]
-        yield part, narrowed(tables[table_ids[part]], bounds[0][part], bounds[1][part])
+        yield part, narrowed(tables.freqs[table_ids[part]], bounds[0][part], bounds[1][part])
 
 
-def escaped(values: npt.NDArray[np.int64], table_ids: Ints) -> list[int]:
+def escaped(values: Values, table_ids: Ints) -> list[int]:
     """The places of the escaped values, in stream order."""
-    order = grouped(table_ids)
-    places: list[int] = order[values[order] == FIRST_ESCAPED].tolist()
-    return places
+    places = np.flatnonzero(values == FIRST_ESCAPED)
+    in_order: list[int] = places[np.argsort(table_ids[places], kind="stable")].tolist()
+    return in_order
 
 
 def decode_escape(dec: Decoder) -> int:
@@ -95,6 +96,6 @@ def _bit(dec: Decoder) -> int:
     return int(dec.decode_bits(1, 1)[0])
 
 
-def _check_width(tables: Ints) -> None:
-    if tables.ndim != 2 or tables.shape[1] != ESCAPE + 1:
-        raise ValueError(f"latent tables must be (T, {ESCAPE + 1}), not {tables.shape}")
+def _check_width(tables: Tables) -> None:
+    if tables.size != ESCAPE + 1:
+        raise ValueError(f"latent tables must have {ESCAPE + 1} symbols, not {tables.size}")

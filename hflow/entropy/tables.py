@@ -45,14 +45,29 @@ def weights(tables: Ints) -> npt.NDArray[np.float64]:
     return np.ascontiguousarray(tables, dtype=np.float64) * 256 - 1
 
 
-def fixed(table: Ints) -> Any:
-    """The constriction model of one table (V,), for many symbols."""
-    return _fixed(np.asarray(table, dtype=np.int64).tobytes())
+class Tables:
+    """Few tables (T, V) for many symbols. ValueError as `check_tables`."""
 
+    def __init__(self, freqs: Ints) -> None:
+        check_tables(freqs)
+        self.freqs, self.weights = freqs, weights(freqs)
+        self._models: dict[int, Any] = {}
 
-@lru_cache(maxsize=1024)  # all of the latents': making one takes longer than coding with it
-def _fixed(table: bytes) -> Any:
-    return constriction.stream.model.Categorical(weights(np.frombuffer(table, np.int64)), perfect=False, lazy=False)
+    def __len__(self) -> int:
+        return len(self.freqs)
+
+    @property
+    def size(self) -> int:
+        """V, the number of symbols."""
+        return int(self.freqs.shape[1])
+
+    def model(self, table_id: int) -> Any:
+        """The constriction model of one of them; kept, as making it takes longer than coding with it."""
+        found = self._models.get(table_id)
+        if found is None:
+            found = constriction.stream.model.Categorical(self.weights[table_id], perfect=False, lazy=False)
+            self._models[table_id] = found
+        return found
 
 
 @lru_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hflow.entropy import TOTAL, CutDecoder, Encoder, encode_latents
+from hflow.entropy import TOTAL, CutDecoder, Encoder, Tables, encode_latents
 
 Message = tuple[bytes, np.ndarray, np.ndarray]
 
@@ -56,7 +56,7 @@ def test_nothing_is_known_behind_the_cut(message: Message) -> None:
 
 def test_escaped_latents_of_a_cut_message() -> None:
     rng = np.random.default_rng(6)
-    tables = random_tables(rng, 3, 32)
+    tables = Tables(random_tables(rng, 3, 32))
     ids = rng.integers(0, 3, 200)
     values = np.where(rng.random(200) < 0.1, rng.integers(-4000, 4000, 200), rng.integers(-15, 16, 200))
     encoder = Encoder()

@@ -1,22 +1,21 @@
 """Latents: what goes in comes out, escapes cost what they should, and damage is caught."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from reference_coder import ReferenceEncoder
 
-from hflow.entropy import MAX_LATENT, TOTAL, Decoder, Encoder, decode_latents, encode_latents
+from hflow.entropy import MAX_LATENT, TOTAL, Decoder, Encoder, Tables, decode_latents, encode_latents
 from hflow.entropy.tables import Ints
 from hflow.errors import FormatError
 
 
-def laplacian_tables(count: int) -> npt.NDArray[np.int64]:
-    """(count, 32) tables, wider and wider, the escape last."""
+def laplacian_tables(count: int) -> Tables:
+    """As many tables of 32 symbols, wider and wider, the escape last."""
     scales = np.geomspace(0.1, 8, count)[:, None]
     p = np.exp(-np.abs(np.arange(-15, 17)) / scales)
     tables = 1 + np.floor((TOTAL - 32) * p / p.sum(axis=1, keepdims=True)).astype(np.int64)
     tables[:, 15] += TOTAL - tables.sum(axis=1)
-    return np.asarray(tables)
+    return Tables(tables)
 
 
 TABLES = laplacian_tables(20)
@@ -49,7 +48,7 @@ def test_the_stream_is_what_the_specification_says() -> None:
     values, ids = np.array([-20, 3, 16]), np.array([7, 0, 2])
     reference = ReferenceEncoder()
     for table_id, symbol in ((0, 18), (2, 31), (7, 31)):
-        reference.symbol(symbol, TABLES[table_id].tolist())
+        reference.symbol(symbol, TABLES.freqs[table_id].tolist())
     for bit in (0, 1):  # +16: sign, then 0 as "1"
         reference.bits(bit, 1)
     for bit in (1, 0, 0, 1):  # -20: sign, then 4 as "001" "01"
@@ -80,9 +79,9 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError):
         coded(np.array([-MAX_LATENT - 1]), zero)
     with pytest.raises(ValueError):
-        encode_latents(Encoder(), zero, zero, np.full((1, 16), TOTAL // 16))
+        encode_latents(Encoder(), zero, zero, Tables(np.full((1, 16), TOTAL // 16)))
     with pytest.raises(ValueError):
-        decode_latents(Decoder(b""), zero, np.full((1, 16), TOTAL // 16))
+        decode_latents(Decoder(b""), zero, Tables(np.full((1, 16), TOTAL // 16)))
 
 
 def test_a_prefix_too_long_is_an_error() -> None:
