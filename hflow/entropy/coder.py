@@ -79,21 +79,22 @@ class Decoder:
         check_tables(freqs)
         if not len(freqs) or freqs.shape[1] == 1:
             return np.zeros(len(freqs), dtype=np.int64)
-        return self._decode(FAMILY, weights(freqs))
+        return self._decode(FAMILY, weights(freqs)).astype(np.int64)
 
     def decode_tables(self, table_ids: Ints, tables: Tables) -> npt.NDArray[np.int64]:
         """Symbols (N,) in 0..V-1 for table_ids (N,) into T tables: the mirror of `Encoder.encode_tables`."""
         ids = check_symbols(table_ids, len(tables))
         order = grouped(ids)
         ids = ids[order]
-        symbols = np.zeros(len(ids), dtype=np.int64)
+        in_order = np.zeros(len(ids), dtype=np.int64)
         if tables.size > 1:
             for start, stop, model in _runs(ids, tables):
                 if model is None:
-                    found = self._decode(FAMILY, tables.weights[ids[start:stop]])
+                    in_order[start:stop] = self._decode(FAMILY, tables.weights[ids[start:stop]])
                 else:
-                    found = self._decode(model, stop - start)
-                symbols[order[start:stop]] = found
+                    in_order[start:stop] = self._decode(model, stop - start)
+        symbols = np.empty_like(in_order)
+        symbols[order] = in_order
         return symbols
 
     def decode_bits(self, count: int, nbits: int) -> npt.NDArray[np.int64]:
@@ -101,11 +102,11 @@ class Decoder:
         _check_nbits(nbits)
         if not count or not nbits:
             return np.zeros(count, dtype=np.int64)
-        return self._decode(uniform(nbits), count)
+        return self._decode(uniform(nbits), count).astype(np.int64)
 
-    def _decode(self, model: Any, parameter: Any) -> npt.NDArray[np.int64]:
+    def _decode(self, model: Any, parameter: Any) -> npt.NDArray[np.int32]:
         try:
-            symbols: npt.NDArray[np.int64] = self._coder.decode(model, parameter).astype(np.int64)
+            symbols: npt.NDArray[np.int32] = self._coder.decode(model, parameter)
         except AssertionError:  # the point lies outside every symbol's interval
             raise FormatError("damaged: a stream holds what no encoder writes") from None
         return symbols

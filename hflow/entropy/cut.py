@@ -29,14 +29,14 @@ class _End(Decoder):
         self.nothing = nothing
         self.lost = False
 
-    def _decode(self, model: Any, parameter: Any) -> Values:
+    def _decode(self, model: Any, parameter: Any) -> npt.NDArray[np.int32]:
         before = self._coder.clone()
         try:
             return super()._decode(model, parameter)
         except FormatError:  # rare: find the place, one symbol at a time
             self._coder, self.lost = before, True
         several = isinstance(parameter, np.ndarray)
-        out = np.full(len(parameter) if several else parameter, self.nothing, dtype=np.int64)
+        out = np.full(len(parameter) if several else parameter, self.nothing, dtype=np.int32)
         with suppress(FormatError):
             for n in range(len(out)):
                 out[n] = super()._decode(model, parameter[n : n + 1] if several else 1)[0]

@@ -60,7 +60,7 @@ class TorchOps:
         return a @ b
 
     def linear(self, x: Tensor, layer: Any) -> Tensor:
-        return self.matmul(x, layer.weight.T) + layer.bias
+        return F.linear(x, layer.weight, layer.bias if isinstance(layer.bias, Tensor) else None)
 
     def conv3(self, x: Tensor, layer: Any) -> Tensor:
         b, h, w, c = x.shape

@@ -99,6 +99,9 @@ class TwinOps(TorchOps):
             return (a.bfloat16() @ b.bfloat16()).float()
         return a @ b
 
+    def linear(self, x: Tensor, layer: Any) -> Tensor:
+        return self.matmul(x, layer.weight.T) + layer.bias
+
     def conv3(self, x: Tensor, layer: Any) -> Tensor:
         # The library's convolution instead of nine copies of the input: same sums, less memory traffic.
         w = layer.weight
