@@ -10,6 +10,7 @@ the first are there. An entropy model learns a few thousand latents by heart, so
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def integers(model: JointModel, x: Tensor, level: Tensor, tokens: bool = True) -
 
 
 def collect(
-    model: JointModel, batches: list[Tensor], rng: np.random.Generator, off: float = 0.08, levels: int = 1,
+    model: JointModel, batches: Iterable[Tensor], rng: np.random.Generator, off: float = 0.08, levels: int = 1,
     tokens: bool = True,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Streams of batches of pictures, each at `levels` random rate levels, one out of every band of as many.
@@ -111,7 +112,7 @@ def main() -> None:
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "val.pt").exists():
-        val = list(validation(cfg.val, opts["crop"], 128, cfg.device).split(cfg.batch))
+        val = validation(cfg.val, opts["crop"], 128, cfg.device).split(cfg.batch)
         save(collect(model, val, np.random.default_rng(0), levels=levels, tokens=tokens), out / "val.pt")
     photos = Photos(cfg.data, tuple(cfg.shards), cfg.device, cfg.limit_shards)
     batches = max(1, round(len(photos.sizes) * opts["passes"] / cfg.batch))
@@ -120,9 +121,10 @@ def main() -> None:
         if path.exists():
             continue
         rng = np.random.default_rng([cfg.seed, number])
-        drawn = [photos.batch(cfg.batch, opts["crop"], rng) for _ in range(min(PART, batches - first))]
+        end = min(first + PART, batches)
+        drawn = (photos.batch(cfg.batch, opts["crop"], rng) for _ in range(first, end))
         save(collect(model, drawn, rng, levels=levels, tokens=tokens), path)
-        print(f"{first + len(drawn)} of {batches} batches", flush=True)
+        print(f"{end} of {batches} batches", flush=True)
 
 
 if __name__ == "__main__":
