@@ -1,6 +1,6 @@
 """Recipe 2: the integer entropy model of the continuous stream, on frozen latents.
 
-    python -m hflow.train.latent CONFIG.toml recipe.streams=runs/streams net...
+    python -m hflow.train.latent CONFIG.toml recipe.streams=runs/latents net...
 
 Loss: bits of y and z, per 1/32 cell.
 """
@@ -64,7 +64,7 @@ def anchors(level: Tensor, rates: int) -> Tensor:
 
 def main() -> None:
     cfg = parse(__doc__ or "")
-    opts = {"streams": "runs/streams", **cfg.recipe}
+    opts = {"streams": "runs/latents", **cfg.recipe}
     data = Cached(opts["streams"])
     net = NetConfig.of(cfg.net)
     torch.manual_seed(cfg.seed)

@@ -3,8 +3,8 @@
     python -m hflow.train.streams CONFIG.toml init=runs/joint/last.pt out=runs/streams
 
 Writes `val.pt` and then one `train-NNN.pt` after the other; stopped, the same command goes on. Recipes may begin when
-the first are there. An entropy model learns a few thousand latents by heart, so they want many crops: for recipe 2
-`recipe.passes=8 recipe.levels=4 recipe.tokens=false` makes four latents of a crop in the time of one.
+the first are there. An entropy model comes to know a few thousand latents by heart, so recipe 2 wants many crops:
+`latents.toml` leaves tokens out, and makes the latents of a crop at four rates in the time of one.
 """
 
 from __future__ import annotations
