@@ -44,6 +44,18 @@ class QLinear(nn.Module):
     def bias(self) -> Tensor:
         return round_ste(self.b * 2.0**self.acc_bits)
 
+    @torch.no_grad()
+    def confine(self, share: float = 0.98) -> None:
+        """Draws weights back to what an int8 holds, and rows to a sum of magnitudes that export can prove exact.
+
+        A step towards the projection onto the L1 ball (Duchi et al., ICML 2008): all weights of a row shrink alike. To
+        be called after every optimizer step.
+        """
+        w = self.w.clamp_(-127 * 2.0**-self.w_bits, 127 * 2.0**-self.w_bits)
+        room = (share * S.ACC_LIMIT - (self.b.abs() + 2) * 2.0**self.acc_bits) / (128 * 2.0**self.w_bits)
+        over = (w.abs().sum(1) - room).clamp_min(0) / w.count_nonzero(1).clamp_min(1)
+        w.copy_(w.sign() * (w.abs() - over[:, None]).clamp_min(0))
+
 
 class QTable(nn.Module):
     """A table of integers (rows, channels) with `bits` fractional bits: embeddings, biases per setting or offset."""
@@ -56,6 +68,13 @@ class QTable(nn.Module):
     @property
     def rows(self) -> Tensor:
         return round_ste((self.t * 2.0**self.bits).clamp(-S.RES_MAX, S.RES_MAX))
+
+
+def confine(twin: nn.Module) -> None:
+    """`QLinear.confine` for all layers."""
+    for layer in twin.modules():
+        if isinstance(layer, QLinear):
+            layer.confine()
 
 
 class _Table(torch.autograd.Function):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hflow.codec.geometry import LEVELS, anchor
-from hflow.integer.twin import TwinOps, round_ste
+from hflow.integer.twin import TwinOps, confine, round_ste
 from hflow.nets import continuous as C
 from hflow.nets.analysis import HyperAnalysis
 from hflow.nets.config import NetConfig
@@ -81,6 +81,7 @@ def main() -> None:
         soft, true, ybits = model(ops, y, level)
         cells = y.shape[1] * y.shape[2]
         loop.update((soft + true + ybits).mean() / cells)
+        confine(model.twin)
         seen += float((true + ybits).mean().detach()) / cells / 1024
         if loop.step % 50 == 0:
             loop.log(step=loop.step, min=loop.spent / 60, bpp=seen / 50, img_s=50 * cfg.batch / (loop.spent - clock))

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hflow.integer import scales as S
-from hflow.integer.twin import TwinOps
+from hflow.integer.twin import TwinOps, confine
 from hflow.masks import LABELS
 from hflow.nets import continuous as C
 from hflow.nets import predictor as P
@@ -112,6 +112,7 @@ def main() -> None:
         ce = nats(lg, tokens.flatten(0, 2)[ask], m[:, None, None].expand(tokens.shape[:3]).flatten()[ask])
         part = weight.flatten()[ask]
         loop.update((ce * part).sum() / part.sum())
+        confine(model)
         full = (part == 1).float()
         seen += float((ce * full).sum().detach() / full.sum() / math.log(2)), 1
         if loop.step % 50 == 0:

@@ -14,7 +14,7 @@ from torch import nn
 from hflow.integer import scales as S
 from hflow.integer.export import BoundError, bound, export
 from hflow.integer.params import tree
-from hflow.integer.twin import QLinear
+from hflow.integer.twin import QLinear, confine
 
 
 def filled(cin: int, weight: float, bias: float = 0.0) -> nn.ModuleDict:
@@ -35,6 +35,22 @@ def test_a_layer_that_could_overflow_is_refused() -> None:
         export(filled(8, 0.0, bias=1e5))
     with pytest.raises(BoundError):
         export(filled(8, 0.0, bias=-1e5))
+
+
+def test_confined_layers_can_be_exported() -> None:
+    twin = filled(3000, 0.0)
+    layer = twin["inner"]
+    with torch.no_grad():
+        layer.w.copy_(torch.randn(4, 3000, generator=torch.Generator().manual_seed(0)) * 0.5)
+        layer.w[3] *= 0.05
+    calm = layer.weight[3].clone()
+    with pytest.raises(BoundError):
+        export(twin)
+    for _ in range(20):  # as many steps as training takes in a moment
+        confine(twin)
+    assert export(twin)[1]["inner"] > 0.95 * S.ACC_LIMIT
+    assert torch.equal(layer.weight[3], calm)  # what was in bounds stays
+    assert layer.w.abs().max() * 2**layer.w_bits <= 127  # and where it is clipped it can still learn
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
