@@ -42,13 +42,12 @@ class Encoder:
         ids = check_symbols(table_ids, len(tables))
         order = grouped(ids)
         symbols, ids = symbols[order], ids[order]
-        if tables.size > 1:
-            for start, stop, model in _runs(ids, tables):
-                part = symbols[start:stop]
-                if model is None:
-                    self._coder.encode(part, FAMILY, tables.weights[ids[start:stop]])
-                else:
-                    self._coder.encode(part, model)
+        for start, stop, model in _runs(ids, tables):
+            part = symbols[start:stop]
+            if model is None:
+                self._coder.encode(part, FAMILY, tables.weights[ids[start:stop]])
+            else:
+                self._coder.encode(part, model)
 
     def encode_bits(self, values: Ints, nbits: int) -> None:
         """Values (N,) in 0..2**nbits-1, all equally likely, 0 <= nbits <= 23."""
@@ -87,12 +86,11 @@ class Decoder:
         order = grouped(ids)
         ids = ids[order]
         in_order = np.zeros(len(ids), dtype=np.int64)
-        if tables.size > 1:
-            for start, stop, model in _runs(ids, tables):
-                if model is None:
-                    in_order[start:stop] = self._decode(FAMILY, tables.weights[ids[start:stop]])
-                else:
-                    in_order[start:stop] = self._decode(model, stop - start)
+        for start, stop, model in _runs(ids, tables):
+            if model is None:
+                in_order[start:stop] = self._decode(FAMILY, tables.weights[ids[start:stop]])
+            else:
+                in_order[start:stop] = self._decode(model, stop - start)
         symbols = np.empty_like(in_order)
         symbols[order] = in_order
         return symbols
@@ -122,8 +120,11 @@ FEW = 4  # symbols under one table that are not worth a call of their own
 
 
 def _runs(ids: Ints, tables: Tables) -> Iterator[tuple[int, int, Any]]:
-    """(start, stop, model) of parts of sorted table ids (N,): one table's, or None where there are few of each."""
-    if not len(ids):
+    """(start, stop, model) of parts of sorted table ids (N,): one table's, or None where there are few of each.
+
+    None at all where there is nothing to say.
+    """
+    if not len(ids) or tables.size == 1:
         return
     counts = np.bincount(ids)
     counts = counts[counts > 0]

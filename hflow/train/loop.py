@@ -77,6 +77,13 @@ def parse(description: str) -> RunConfig:
     return cfg
 
 
+def save(state: dict[str, Any], path: Path) -> None:
+    """A file for `torch.load`, there whole or not at all."""
+    tmp = path.with_name(path.name + ".tmp")
+    torch.save(state, tmp)
+    os.replace(tmp, path)
+
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -223,9 +230,7 @@ class Loop(Generic[M]):
             "net": self.cfg.net,
             "size": self.cfg.recipe.get("size", {}),
         }
-        tmp = self.folder / "last.pt.tmp"
-        torch.save(state, tmp)
-        os.replace(tmp, self.folder / "last.pt")
+        save(state, self.folder / "last.pt")
         self.saved = time.monotonic()
 
     def log(self, **row: Any) -> None:

@@ -3,13 +3,13 @@
     python -m hflow.train.streams CONFIG.toml init=runs/joint/last.pt out=runs/streams
 
 Writes `val.pt` and then one `train-NNN.pt` after the other; stopped, the same command goes on. Recipes may begin when
-the first are there. An entropy model comes to know a few thousand latents by heart, so recipe 2 wants many crops:
-`latents.toml` leaves tokens out, and makes the latents of a crop at four rates in the time of one.
+the first are there, and recipe 2 takes up the others as they come. An entropy model comes to know a few thousand
+latents by heart, so recipe 2 wants many crops: `latents.toml` leaves tokens out, and makes the latents of a crop at
+four rates in the time of one.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from hflow.nets.config import NetConfig
 from hflow.nets.precision import mixed
 from hflow.train.data import Photos, validation
 from hflow.train.joint import JointModel
-from hflow.train.loop import RunConfig, parse
+from hflow.train.loop import RunConfig, parse, save
 
 PART = 64  # batches to a file
 
@@ -65,7 +65,7 @@ def collect(
     """
     ys, ts, found = [], [], []
     for x in batches:
-        drawn = np.tile(np.arange(levels), (x.shape[0], 1)) + rng.random((x.shape[0], levels))
+        drawn = np.arange(levels) + rng.random((x.shape[0], levels))
         level = (drawn * (LEVELS / levels)).astype(np.int64)
         if tokens:
             level[rng.random(level.shape) < off] = -1
@@ -97,11 +97,6 @@ class Cached:
         parts += [torch.load(p, weights_only=True) for p in new]
         if new:
             self.train = {key: torch.cat([p[key] for p in parts]) for key in parts[0]}
-
-
-def save(part: dict[str, Tensor], path: Path) -> None:
-    torch.save(part, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
 
 
 def main() -> None:

@@ -195,9 +195,13 @@ def test_from_streams_to_a_bundle_that_codes(
     last = cached / "train-001.pt"
     before = last.read_bytes()
     last.unlink()
+    data = streams.Cached(cached)
+    assert len(data.train["level"]) == 8
     first = (cached / "train-000.pt").stat()
     assert recipe(streams, f"init={source}", "recipe.crop=64") == cached  # goes on where it was stopped
     assert (last.read_bytes(), (cached / "train-000.pt").stat()) == (before, first)
+    data.refresh()
+    assert len(data.train["level"]) == 12
 
     two = recipe(latent, f"recipe.streams={cached}")
     size = "recipe.size={" + ", ".join(f"{k} = {v}" for k, v in SIZE.items()) + "}"
