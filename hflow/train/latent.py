@@ -71,7 +71,7 @@ def main() -> None:
     model = LatentModel(net).to(cfg.device)
     loop = Loop(cfg, model)
     rng = np.random.default_rng(cfg.seed + loop.step)
-    on = torch.nonzero(data.train["level"] >= 0).flatten()
+    on = data.with_latent()
     ops, fp32 = TwinOps(cfg.device, has_bf16(cfg.device)), TwinOps(cfg.device, bf16=False)
     seen, clock = 0.0, loop.spent
     while not loop.done:
@@ -89,7 +89,7 @@ def main() -> None:
         if loop.step % 500 == 0 or loop.done:
             loop.log(event="val", step=loop.step, **validate(loop.average, fp32, data.val, cfg.device))
             data.refresh()
-            on = torch.nonzero(data.train["level"] >= 0).flatten()
+            on = data.with_latent()
             loop.restart_clock()
     loop.save()
 
