@@ -21,7 +21,7 @@ from hflow.nets.config import NetConfig
 from hflow.nets.logistic import table_bits
 from hflow.nets.precision import has_bf16
 from hflow.train.loop import Loop, parse
-from hflow.train.streams import Cached
+from hflow.train.streams import Cached, with_latent
 
 
 class LatentModel(nn.Module):
@@ -71,7 +71,7 @@ def main() -> None:
     model = LatentModel(net).to(cfg.device)
     loop = Loop(cfg, model)
     rng = np.random.default_rng(cfg.seed + loop.step)
-    on = data.with_latent()
+    on = with_latent(data.train)
     ops, fp32 = TwinOps(cfg.device, has_bf16(cfg.device)), TwinOps(cfg.device, bf16=False)
     seen, clock = 0.0, loop.spent
     while not loop.done:
@@ -89,7 +89,7 @@ def main() -> None:
         if loop.step % 500 == 0 or loop.done:
             loop.log(event="val", step=loop.step, **validate(loop.average, fp32, data.val, cfg.device))
             data.refresh()
-            on = data.with_latent()
+            on = with_latent(data.train)
             loop.restart_clock()
     loop.save()
 

@@ -77,7 +77,7 @@ def parse(description: str) -> RunConfig:
     return cfg
 
 
-def save(state: dict[str, Any], path: Path) -> None:
+def save(state: Any, path: Path) -> None:
     """A file for `torch.load`, there whole or not at all."""
     tmp = path.with_name(path.name + ".tmp")
     torch.save(state, tmp)

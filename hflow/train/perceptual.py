@@ -26,7 +26,7 @@ from hflow.nets.bundle import Model, load
 from hflow.nets.perceptual import FILE, SIZES, Perceptual
 from hflow.nets.precision import mixed
 from hflow.train.data import Photos
-from hflow.train.loop import Loop, parse
+from hflow.train.loop import Loop, parse, save
 from hflow.train.losses import load_lpips
 from hflow.train.release import pack_floats
 
@@ -115,7 +115,7 @@ def pool(path: Path, model: Model, photos: Photos, size: int, rng: np.random.Gen
         for _ in range(-(-size // 8)):
             x = photos.batch(8, SIDE, rng)
             rows.append((torch.stack([x, *decodes(model, x, rng)], 1) * 255).round().to(torch.uint8).cpu())
-        torch.save(torch.cat(rows), path)
+        save(torch.cat(rows), path)
     return torch.load(path, weights_only=True)
 
 

@@ -26,7 +26,7 @@ from hflow.nets.grids import sent_grid, stage_grid
 from hflow.nets.precision import has_bf16
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
-from hflow.train.streams import Cached
+from hflow.train.streams import Cached, with_latent
 
 
 def draw(b: int, h: int, w: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +62,7 @@ def nats(lg: Tensor, tokens: Tensor, m: Tensor) -> Tensor:
 def validate(model: Any, ops: Any, data: dict[str, Tensor], v: int, rates: int, device: str) -> dict[str, float]:
     """Bits per index at each quincunx stage (all sent, M = 1), and accuracy of filling in at 1_4 and 1_9."""
     t = C.tables(ops)
-    pick = torch.nonzero(data["level"] >= 0).flatten()[:32]
+    pick = with_latent(data)[:32]
     tokens, y = data["tokens"][pick].to(device).long(), data["y"][pick].to(device).float()
     b, h, w, _ = tokens.shape
     m = torch.ones(b, dtype=torch.long, device=device)

@@ -98,9 +98,10 @@ class Cached:
         if new:
             self.train = {key: torch.cat([p[key] for p in parts]) for key in parts[0]}
 
-    def with_latent(self) -> Tensor:
-        """Which rows of `train` have a continuous stream."""
-        return torch.nonzero(self.train["level"] >= 0).flatten()
+
+def with_latent(rows: dict[str, Tensor]) -> Tensor:
+    """Which of the rows that `collect` gives have a continuous stream."""
+    return torch.nonzero(rows["level"] >= 0).flatten()
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def test_what_moves_the_pixels_is_the_slope_of_the_cost(tune: str, monkeypatch: 
 
     In fp32 also where refinement runs in bf16, in which small differences of costs drown.
     """
-    monkeypatch.setattr(refine, "mixed", lambda device: nullcontext())
+    monkeypatch.setattr(refine, "mixed", nullcontext)
     image = picture(160, 128)
     part = Refiner(load(bundles.default()), Geometry(160, 128), image, TUNES[tune]).parts[0]
     torch.manual_seed(0)
