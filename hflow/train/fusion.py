@@ -29,7 +29,16 @@ from hflow.train.data import Photos, validation
 from hflow.train.joint import SPEEDS, JointModel, arrived, in_layers, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
-from hflow.train.losses import EarlyVGG, degraded_crops, load_lpips, lpips_loss
+from hflow.train.losses import (
+    EarlyVGG,
+    common_error,
+    degrade_pair,
+    draw_harm,
+    draw_views,
+    load_lpips,
+    lpips_loss,
+    view,
+)
 from hflow.train.predictor import masked
 from hflow.train.streams import integers
 
@@ -127,6 +136,7 @@ def main() -> None:
         "mse": 50.0,
         "squeeze": 1.0,
         "vgg": 0.0,
+        "common": 0.0,
         "adversarial": 0.0,
         "cut": 0.1,
         "layered": 0.15,
@@ -139,7 +149,8 @@ def main() -> None:
     dev = cfg.device
     torch.manual_seed(cfg.seed)
     source = torch.load(cfg.init, map_location="cpu", weights_only=True)
-    net = NetConfig.of(source["net"])
+    cfg.net = {**source["net"], **cfg.net}
+    net = NetConfig.of(cfg.net)
     model = JointModel(net).to(dev).requires_grad_(False).eval()
     model.decoder.requires_grad_(True)
     critic = Critic().to(dev) if opts["adversarial"] else None
@@ -153,11 +164,12 @@ def main() -> None:
     squeeze, yard = (load_lpips(cfg.metrics, k).to(dev).requires_grad_(False) for k in ("squeeze", "alex"))
     vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if opts["vgg"] else None
     rng = np.random.default_rng(cfg.seed + loop.step)
-    seen, clock, at = np.zeros(4), loop.spent, loop.step
+    seen, clock, at = np.zeros(5), loop.spent, loop.step
     while not loop.done:
         x = photos.batch(cfg.batch, cfg.crop, rng).contiguous(memory_format=torch.channels_last)
         level, m, masks, alpha = draw(cfg.batch, rng)
         level, m, alpha = level.to(dev), m.to(dev), alpha.to(dev)
+        views = draw_views(len(x), cfg.crop, cfg.crop, opts["lpips_crop"], rng).to(dev)
         y, planes = streams.planes(x, level, m, masks)
         y = y * arrived(len(x), opts["cut"], net, y.device)
         rate = level.clamp(min=0).float() / (LEVELS - 1)
@@ -167,24 +179,30 @@ def main() -> None:
                 y[some], rate[some] = in_layers(model, model.analysis.trunk(x[some]), y[some], rate[some])
         with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
-            xc, oc = degraded_crops(x, o, opts["lpips_crop"], rng)
+            xc, oc = degrade_pair(*(view(k, views, opts["lpips_crop"]) for k in (x, o)), *draw_harm(rng))
             lp = lpips_loss(squeeze, xc, oc).mean()
             vg = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
-        mse = (x - o).square().mean()
-        loss = opts["mse"] * mse + opts["squeeze"] * lp + opts["vgg"] * vg
+        mse, common = (x - o).square().mean(), common_error(x, o).mean()
+        loss = opts["mse"] * mse + opts["squeeze"] * lp + opts["vgg"] * vg + opts["common"] * common
         apart = lp.new_zeros(())
         if critic is not None:
             with mixed(dev):
                 apart = critic_loss(critic, x, o)
                 loss = with_adversary(loss, o, critic, opts["adversarial"] * min(1.0, loop.progress / WARM)) + apart
         loop.update(loss)
-        seen += float(mse.detach()), float(lp.detach()), float(vg.detach()), float(apart.detach())
+        seen += (
+            float(mse.detach()),
+            float(lp.detach()),
+            float(vg.detach()),
+            float(common.detach()),
+            float(apart.detach()),
+        )
         if loop.step % 50 == 0:
-            psnr, (_, lpv, vgv, cv) = float(-10 * np.log10(seen[0] / 50)), seen / 50
+            psnr, (_, lpv, vgv, stamp, cv) = float(-10 * np.log10(seen[0] / 50)), seen / 50
             speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
-            losses = {"squeeze": float(lpv), "vgg": float(vgv), "critic": float(cv)}
+            losses = {"squeeze": float(lpv), "vgg": float(vgv), "common": float(stamp), "critic": float(cv)}
             loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **losses, img_s=speed)
-            seen, clock, at = np.zeros(4), loop.spent, loop.step
+            seen, clock, at = np.zeros(5), loop.spent, loop.step
         if loop.step % opts["val_every"] == 0 or loop.done:
             scores = validate(loop.average, streams, val, {"squeeze": squeeze, "alex": yard})
             loop.log(event="val", step=loop.step, **scores)

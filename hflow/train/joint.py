@@ -22,7 +22,17 @@ from hflow.nets.precision import mixed
 from hflow.nets.tokenizer import ProductQuantizer
 from hflow.train.data import Photos, send, validation
 from hflow.train.loop import Loop, RunConfig, parse
-from hflow.train.losses import EarlyVGG, Harm, degrade_pair, draw_harm, load_lpips, lpips_loss, random_crop
+from hflow.train.losses import (
+    EarlyVGG,
+    Harm,
+    common_error,
+    degrade_pair,
+    draw_harm,
+    draw_views,
+    load_lpips,
+    lpips_loss,
+    view,
+)
 from hflow.train.proxy import RateProxy
 from hflow.train.recorded import Recorded
 
@@ -189,7 +199,7 @@ def main() -> None:
     opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
     opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
-    opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96}
+    opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96, "common": 0.0}
     opts |= cfg.recipe
     torch.manual_seed(cfg.seed)
     dev = cfg.device
@@ -197,7 +207,7 @@ def main() -> None:
     model.cut, model.layered = opts["cut"], opts["layered"]
     lowest, highest = opts["log_lambda"]
     extra = {"log_lambda": torch.linspace(lowest, highest, net.rates, device=dev)}
-    record = cfg.record and dev != "cpu" and opts["lpips_crop"] >= cfg.crop
+    record = cfg.record and dev != "cpu"
     if opts["channels_last"]:
         model.to(memory_format=torch.channels_last)  # before the loop copies it: averaging wants equal layouts
     loop = Loop(cfg, model, extra, SPEEDS, record)
@@ -218,17 +228,16 @@ def main() -> None:
     run = torch.compile(model) if cfg.compile else model
     anchors = net.rates - 1
     log_lambda = extra["log_lambda"]
-    seen = {k: torch.zeros((), device=dev) for k in ("mse", "lp", "vgg", "bpp", "commit")}
+    seen = {k: torch.zeros((), device=dev) for k in ("mse", "lp", "vgg", "common", "bpp", "commit")}
     used = torch.zeros(net.m_max, net.codewords, device=dev)
     clock, at = loop.spent, loop.step
     pixels = cfg.crop**2
 
     def learn(
-        key: tuple[Harm, int, int], x: Tensor, rate: Tensor, m: Tensor, keep: Tensor, alpha: Tensor, kernel: Tensor,
+        harm: Harm, x: Tensor, rate: Tensor, m: Tensor, keep: Tensor, alpha: Tensor, kernel: Tensor, views: Tensor,
         pace: Tensor,
     ) -> None:  # fmt: skip
         """One step; pace (1,): how far the rate controller goes."""
-        harm, top, left = key
         pos = rate * anchors
         low = pos.floor().clamp(max=anchors - 1).long()
         frac = pos - low
@@ -237,12 +246,11 @@ def main() -> None:
         with mixed(dev):
             o = run(x, rate, m, keep, alpha[:, None, None, None])
             y = o["x"].float()
-            window = ..., slice(top, top + opts["lpips_crop"]), slice(left, left + opts["lpips_crop"])
-            xc, yc = degrade_pair(x[window], y[window], harm, kernel)
+            xc, yc = degrade_pair(*(view(k, views, opts["lpips_crop"]) for k in (x, y)), harm, kernel)
             lp = lpips_loss(squeeze, xc, yc)
             n = opts["vgg_crop"]
             vg = vgg(xc[:, :, :n, :n], yc[:, :, :n, :n]).float().mean() if vgg is not None else lp.new_zeros(())
-        mse = (x - y).square().mean((1, 2, 3))
+        mse, common = (x - y).square().mean((1, 2, 3)), common_error(x, y).mean()
         bpp = o["true"].detach().float() / pixels
         # The surrogate carries the gradient to the latents, the true rate trains the rate model itself.
         rate_loss = (lam * (o["soft"] / pixels)).mean() + 2.0 * (o["true"] / pixels).mean()
@@ -250,6 +258,7 @@ def main() -> None:
             opts["mse"] * mse.mean()
             + opts["squeeze"] * lp.mean()
             + opts["vgg"] * vg
+            + opts["common"] * common
             + rate_loss
             + opts["commit"] * o["commit"]
         )
@@ -260,7 +269,14 @@ def main() -> None:
             log_lambda.index_add_(0, low + 1, err * frac)
             log_lambda.clamp_(opts["min_log_lambda"], opts["max_log_lambda"])
             used.scatter_(1, o["idx"].flatten(0, 2).T, 1.0)
-            now = {"mse": mse.mean(), "lp": lp.mean(), "vgg": vg, "bpp": (bpp / want).mean(), "commit": o["commit"]}
+            now = {
+                "mse": mse.mean(),
+                "lp": lp.mean(),
+                "vgg": vg,
+                "common": common,
+                "bpp": (bpp / want).mean(),
+                "commit": o["commit"],
+            }
             for k, v in now.items():
                 seen[k] += v.detach().float()
 
@@ -271,11 +287,11 @@ def main() -> None:
         if opts["channels_last"]:
             x = x.contiguous(memory_format=torch.channels_last)
         harm, kernel = draw_harm(rng)
-        key = harm, *random_crop(cfg.crop, cfg.crop, opts["lpips_crop"], rng)
+        views = draw_views(cfg.batch, cfg.crop, cfg.crop, opts["lpips_crop"], rng)
         settings = draw_settings(cfg.batch, cfg.crop // 16, cfg.crop // 16, rng)
         pace = torch.tensor([steer(loop.step, fitted, cfg.batch)])
         loop.begin()
-        step(key, x, *(send(v, dev) for v in (*settings, kernel, pace)))
+        step(harm, x, *(send(v, dev) for v in (*settings, kernel, views, pace)))
         loop.end()
         if loop.step % cfg.log_every == 0:
             n = cfg.log_every

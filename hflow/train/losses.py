@@ -38,16 +38,28 @@ def degrade_pair(x: Tensor, y: Tensor, harm: Harm, kernel: Tensor) -> tuple[Tens
     return a, b
 
 
-def random_crop(h: int, w: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Top and left of a random window in a picture of h by w, at most `size` on a side."""
-    return tuple(int(rng.integers(max(0, n - size) + 1)) for n in (h, w))  # type: ignore[return-value]
+def draw_views(n: int, height: int, width: int, size: int, rng: np.random.Generator) -> Tensor:
+    """Random views of n pictures, (n, 6) int64 for `view`: a square window, turned or mirrored, its colours exchanged.
+
+    A perceptual network has a grid of its own, directions and colours that it knows best, and a decoder learns marks
+    that please it and nobody else. From many sides at once it is hard to deceive (E-LPIPS: Kettunen, Harkonen and
+    Lehtinen, 2019, 3).
+    """
+    corner = rng.integers(height - size + 1, size=n) * width + rng.integers(width - size + 1, size=n)
+    steps = rng.permuted(np.tile([width, 1], (n, 1)), axis=1) * rng.choice([-1, 1], size=(n, 2))
+    first = corner - (size - 1) * np.minimum(steps, 0).sum(1)  # where a step goes back, it starts at the far end
+    colours = rng.permuted(np.tile([0, 1, 2], (n, 1)), axis=1)
+    return torch.from_numpy(np.column_stack([first, steps, colours]))
 
 
-def degraded_crops(x: Tensor, y: Tensor, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """The same random crop of both (B, 3, H, W), at most `size` on a side, degraded alike."""
-    top, left = random_crop(x.shape[2], x.shape[3], size, rng)
-    window = ..., slice(top, top + size), slice(left, left + size)
-    return degrade_pair(x[window], y[window], *draw_harm(rng))
+def view(x: Tensor, views: Tensor, size: int) -> Tensor:
+    """Pictures (B, 3, H, W) as `draw_views` drew them, (B, 3, size, size)."""
+    first, down, along = views[:, :3, None, None].unbind(1)
+    k = torch.arange(size, device=x.device)
+    places = (first + down * k[:, None] + along * k).flatten(1)
+    x = x.flatten(2)
+    x = x.gather(1, views[:, 3:, None].expand(-1, -1, x.shape[2]))
+    return x.gather(2, places[:, None].expand(-1, 3, -1)).view(len(x), 3, size, size)
 
 
 def unit_distance(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
@@ -75,6 +87,17 @@ def lpips_loss(net: Any, x: Tensor, y: Tensor) -> Tensor:
     for k, (a, b) in enumerate(zip(fx, fy, strict=True)):
         total = total + unit_distance(a, b, getattr(net, f"lin{k}").flatten())
     return total
+
+
+def common_error(x: Tensor, y: Tensor, block: int = 32) -> Tensor:
+    """Mean square of what the errors of all blocks of a picture have in common; x, y (B, 3, H, W): (B,).
+
+    Texture that is wrong in its own way in every block averages out; what a decoder stamps on every block alike stays.
+    H and W are multiples of `block`.
+    """
+    b, c, h, w = x.shape
+    error = (y - x).view(b, c, h // block, block, w // block, block)
+    return error.mean((2, 4)).square().mean((1, 2, 3))
 
 
 class EarlyVGG(nn.Module):
@@ -114,11 +137,12 @@ class EarlyVGG(nn.Module):
 
 __all__ = [
     "EarlyVGG",
+    "common_error",
     "degrade_pair",
-    "degraded_crops",
     "draw_harm",
+    "draw_views",
     "load_lpips",
     "lpips_loss",
-    "random_crop",
     "unit_distance",
+    "view",
 ]

@@ -12,7 +12,17 @@ from torch import Tensor
 import hflow
 from hflow.errors import InputError
 from hflow.nets.logistic import logistic_bits
-from hflow.train.losses import EarlyVGG, degrade_pair, degraded_crops, draw_harm, load_lpips, lpips_loss, unit_distance
+from hflow.train.losses import (
+    EarlyVGG,
+    common_error,
+    degrade_pair,
+    draw_harm,
+    draw_views,
+    load_lpips,
+    lpips_loss,
+    unit_distance,
+    view,
+)
 
 METRICS = Path(hflow.__file__).parents[2] / "shared" / "metrics"
 needs_metrics = pytest.mark.skipif(not METRICS.is_dir(), reason="the perceptual networks are not here")
@@ -120,14 +130,43 @@ def test_early_features_tell_pictures_apart() -> None:
     assert (near < far).all()
 
 
-def test_crops_are_the_same_place_of_both() -> None:
-    x = torch.arange(3 * 40 * 50, dtype=torch.float32).view(1, 3, 40, 50) / 6000
-    shapes = set()
-    for seed in range(20):
-        a, b = degraded_crops(x, x + 0.5, 24, np.random.default_rng(seed))
-        assert max(a.shape[2:]) <= 24
-        assert torch.allclose(a + 0.5, b, atol=1e-5)
-        shapes.add(round(float(a.mean()), 4))
-    assert len(shapes) > 10  # not always the same place
-    whole, _ = degraded_crops(x, x, 100, np.random.default_rng(3))
-    assert whole.shape[3] / whole.shape[2] == pytest.approx(50 / 40, abs=0.05)
+def turned(x: Tensor) -> list[Tensor]:
+    """The eight ways to lay a square picture (3, S, S)."""
+    return [m for k in range(4) for t in [torch.rot90(x, k, (1, 2))] for m in (t, t.flip(2))]
+
+
+def test_a_view_is_a_window_turned_or_mirrored_with_colours_exchanged() -> None:
+    n, size = 200, 8
+    x = torch.rand(n, 3, 11, 14)
+    seen = view(x, draw_views(n, 11, 14, size, np.random.default_rng(0)), size)
+    ways, corners = set(), set()
+    for picture, got in zip(x, seen, strict=True):
+        colours = tuple(int((picture == got[k, 0, 0]).flatten(1).any(1).nonzero()[0, 0]) for k in range(3))
+        found = [
+            (way, top, left)
+            for way, laid in enumerate(turned(got))
+            for top in range(4)
+            for left in range(7)
+            if torch.equal(laid, picture[list(colours), top : top + size, left : left + size])
+        ]
+        assert len(found) == 1
+        ways.add((found[0][0], colours))
+        corners.add(found[0][1:])
+    assert len(ways) == 48
+    assert len(corners) == 28
+
+
+def test_views_pass_gradients_to_the_places_seen() -> None:
+    x = torch.rand(3, 3, 9, 9, requires_grad=True)
+    views = draw_views(3, 9, 9, 5, np.random.default_rng(1))
+    (grad,) = torch.autograd.grad(view(x, views, 5).sum(), x)
+    assert grad.sum() == 3 * 3 * 25
+    assert set(grad.unique().tolist()) == {0.0, 1.0}
+
+
+def test_common_error_is_what_all_blocks_share() -> None:
+    x, mark = torch.rand(2, 3, 128, 96), torch.rand(3, 32, 32)
+    stamped = x + 0.1 * mark.tile(1, 4, 3)
+    assert torch.allclose(common_error(x, stamped), 0.01 * mark.square().mean().expand(2), rtol=1e-4)
+    apart = x + 0.1 * torch.randn(2, 3, 128, 96)
+    assert (common_error(x, apart) < 0.2 * (apart - x).square().mean()).all()
