@@ -107,7 +107,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
         "2all": (44, 2, "all", 0.0),
     }
     for name, (lv, m, mask, alpha) in settings.items():
-        stats = np.zeros(1 + len(nets))
+        stats = np.zeros(2 + len(nets))
         for x in val.split(8):
             b, dev = len(x), x.device
             level, use = (torch.full((b,), k, device=dev) for k in (lv, m))
@@ -116,8 +116,10 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
             with mixed(x.device):
                 o = model.decoder(planes, model.decoder.correction(y, rate), alpha).float().clamp(0, 1)
             psnr = -10 * torch.log10((x - o).square().mean((1, 2, 3)))
-            stats += [psnr.sum().item(), *(f(x * 2 - 1, o * 2 - 1).sum().item() for f in nets.values())]
-        out |= {f"{name}_{k}": float(v) for k, v in zip(["psnr", *nets], stats / len(val), strict=True)}
+            marks = 255 * common_error(x, o).sqrt()
+            scores = [f(x * 2 - 1, o * 2 - 1) for f in nets.values()]
+            stats += [v.sum().item() for v in (psnr, marks, *scores)]
+        out |= {f"{name}_{k}": float(v) for k, v in zip(["psnr", "common", *nets], stats / len(val), strict=True)}
     total = 0.0
     for x in val.split(8):
         level, slices = (torch.full((len(x),), k, device=x.device) for k in (50, len(model.cfg.slices) // 2))

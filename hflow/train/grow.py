@@ -20,6 +20,7 @@ from hflow.nets.config import NetConfig
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
 from hflow.train.joint import JointModel
 from hflow.train.latent import LatentModel
+from hflow.train.loop import save
 
 Weights = dict[str, Tensor]
 
@@ -80,7 +81,7 @@ def main() -> None:
         old = state["average"]
         if part == "joint":
             old["gain.log_gain"] = new_gains(old["gain.log_gain"], cfg.latent)
-        torch.save({**state, "net": net, "average": grow(old, model)}, args.out / f"{part}.pt")
+        save({**state, "net": net, "average": grow(old, model)}, args.out / f"{part}.pt")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from hflow.nets.bundle import predictor_size, restore, split, widened
 from hflow.nets.config import NetConfig
 from hflow.nets.continuous import LatentTwin
 from hflow.nets.predictor import PredictorTwin
+from hflow.train.loop import save
 
 
 def floats(arrays: dict[str, np.ndarray], twin: nn.Module) -> dict[str, Tensor]:
@@ -62,7 +63,7 @@ def main() -> None:
     args = ap.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name, state in unpack(args.bundle).items():
-        torch.save(state, args.out / f"{name}.pt")
+        save(state, args.out / f"{name}.pt")
 
 
 if __name__ == "__main__":
