@@ -148,6 +148,7 @@ def main() -> None:
         "lpips_crop": 128,
     }
     opts |= cfg.recipe
+    opts["lpips_crop"] = min(opts["lpips_crop"], cfg.crop)
     dev = cfg.device
     torch.manual_seed(cfg.seed)
     source = torch.load(cfg.init, map_location="cpu", weights_only=True)

@@ -201,6 +201,7 @@ def main() -> None:
     opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
     opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96, "common": 0.0}
     opts |= cfg.recipe
+    opts["lpips_crop"] = min(opts["lpips_crop"], cfg.crop)
     torch.manual_seed(cfg.seed)
     dev = cfg.device
     model = JointModel(net).to(dev)

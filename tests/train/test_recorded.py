@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hflow.nets.config import NetConfig
 from hflow.train import joint
 from hflow.train.loop import Loop, RunConfig
-from hflow.train.losses import degrade_pair, draw_harm
+from hflow.train.losses import degrade_pair, draw_harm, draw_views, view
 from hflow.train.recorded import Recorded
 
 CFG = NetConfig.of(NET)
@@ -50,16 +50,16 @@ def test_a_joint_step_waits_for_nothing(tmp_path: Path) -> None:
     x = torch.rand(4, 3, 64, 64)
 
     def learn(_: object, x: torch.Tensor, *settings: torch.Tensor) -> None:
-        rate, m, keep, alpha, kernel = settings
+        rate, m, keep, alpha, kernel, views = settings
         o = model(x, rate, m, keep, alpha[:, None, None, None])
-        a, b = degrade_pair(x, o["x"], "blur", kernel)
+        a, b = degrade_pair(view(x, views, 48), view(o["x"], views, 48), "blur", kernel)
         loop.learn((a - b).square().mean() + 1e-5 * (o["soft"] + o["true"]).mean() + o["commit"])
 
     step, watch = Recorded(learn, on=False), Watch()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     for k in range(3):
         loop.begin()
-        inputs = x, *joint.draw_settings(4, 4, 4, rng), draw_harm(rng)[1]
+        inputs = x, *joint.draw_settings(4, 4, 4, rng), draw_harm(rng)[1], draw_views(4, 64, 64, 48, rng)
         if k == 2:  # optimizers have their state, constants are made
             with watch:
                 step("blur", *inputs)
