@@ -136,6 +136,7 @@ def main() -> None:
     cfg = parse(__doc__ or "")
     opts: dict[str, Any] = {
         "mse": 50.0,
+        "mse_low": 0.0,  # how much more of it at the lowest rate, none from the middle on
         "squeeze": 1.0,
         "vgg": 0.0,
         "common": 0.0,
@@ -185,21 +186,17 @@ def main() -> None:
             xc, oc = degrade_pair(*(view(k, views, opts["lpips_crop"]) for k in (x, o)), *draw_harm(rng))
             lp = lpips_loss(squeeze, xc, oc).mean()
             vg = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
-        mse, common = (x - o).square().mean(), common_error(x, o).mean()
-        loss = opts["mse"] * mse + opts["squeeze"] * lp + opts["vgg"] * vg + opts["common"] * common
+        errors, common = (x - o).square().mean((1, 2, 3)), common_error(x, o).mean()
+        mse = errors.mean()
+        loss = opts["mse"] * ((1 + opts["mse_low"] * (1 - 2 * rate).relu()) * errors).mean()
+        loss = loss + opts["squeeze"] * lp + opts["vgg"] * vg + opts["common"] * common
         apart = lp.new_zeros(())
         if critic is not None:
             with mixed(dev):
                 apart = critic_loss(critic, x, o)
                 loss = with_adversary(loss, o, critic, opts["adversarial"] * min(1.0, loop.progress / WARM)) + apart
         loop.update(loss)
-        seen += (
-            float(mse.detach()),
-            float(lp.detach()),
-            float(vg.detach()),
-            float(common.detach()),
-            float(apart.detach()),
-        )
+        seen += [float(v.detach()) for v in (mse, lp, vg, common, apart)]
         if loop.step % 50 == 0:
             psnr, (_, lpv, vgv, stamp, cv) = float(-10 * np.log10(seen[0] / 50)), seen / 50
             speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)

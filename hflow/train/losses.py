@@ -38,6 +38,11 @@ def degrade_pair(x: Tensor, y: Tensor, harm: Harm, kernel: Tensor) -> tuple[Tens
     return a, b
 
 
+def pushed(free: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """n random places in 0..free, a quarter of them at either end, or the borders of pictures would hardly be seen."""
+    return rng.integers(-(free // 2), free + free // 2 + 1, size=n).clip(0, free)
+
+
 def draw_views(n: int, height: int, width: int, size: int, rng: np.random.Generator) -> Tensor:
     """Random views of n pictures, (n, 6) int64 for `view`: a square window, turned or mirrored, its colours exchanged.
 
@@ -45,7 +50,8 @@ def draw_views(n: int, height: int, width: int, size: int, rng: np.random.Genera
     that please it and nobody else. From many sides at once it is hard to deceive (E-LPIPS: Kettunen, Harkonen and
     Lehtinen, 2019, 3).
     """
-    corner = rng.integers(height - size + 1, size=n) * width + rng.integers(width - size + 1, size=n)
+    top, left = (pushed(extent - size, n, rng) for extent in (height, width))
+    corner = top * width + left
     steps = rng.permuted(np.tile([width, 1], (n, 1)), axis=1) * rng.choice([-1, 1], size=(n, 2))
     first = corner - (size - 1) * np.minimum(steps, 0).sum(1)  # where a step goes back, it starts at the far end
     colours = rng.permuted(np.tile([0, 1, 2], (n, 1)), axis=1)

@@ -136,10 +136,11 @@ def turned(x: Tensor) -> list[Tensor]:
 
 
 def test_a_view_is_a_window_turned_or_mirrored_with_colours_exchanged() -> None:
-    n, size = 200, 8
+    n, size = 1000, 8
     x = torch.rand(n, 3, 11, 14)
     seen = view(x, draw_views(n, 11, 14, size, np.random.default_rng(0)), size)
-    ways, corners = set(), set()
+    ways: set[tuple[int, tuple[int, ...]]] = set()
+    corners: set[tuple[int, ...]] = set()
     for picture, got in zip(x, seen, strict=True):
         colours = tuple(int((picture == got[k, 0, 0]).flatten(1).any(1).nonzero()[0, 0]) for k in range(3))
         found = [
@@ -154,6 +155,16 @@ def test_a_view_is_a_window_turned_or_mirrored_with_colours_exchanged() -> None:
         corners.add(found[0][1:])
     assert len(ways) == 48
     assert len(corners) == 28
+
+
+def test_views_often_reach_the_borders() -> None:
+    first = draw_views(4000, 192, 192, 160, np.random.default_rng(0))
+    corner = first[:, 0] + 159 * first[:, 1:3].clamp(max=0).sum(1)
+    for place in (corner // 192, corner % 192):
+        assert place.min() == 0
+        assert place.max() == 32
+        assert 0.2 < (place == 0).float().mean() < 0.3
+        assert 0.2 < (place == 32).float().mean() < 0.3
 
 
 def test_views_pass_gradients_to_the_places_seen() -> None:
