@@ -79,6 +79,17 @@ def seams(pairs: list[tuple[np.ndarray, np.ndarray]], tile: int) -> float:
     return float((border[0] / border[1]) / (middle[0] / middle[1])) if border[1] and middle[1] else float("nan")
 
 
+def shared(original: np.ndarray, decoded: np.ndarray, cell: int) -> tuple[float, float]:
+    """Root mean square of what the errors of all whole cells have in common, and of what chance would leave of them.
+
+    A decoder that sets the same mark into every cell shows in the first and not in the second.
+    """
+    h, w = (n // cell for n in original.shape[:2])
+    error = (decoded.astype(np.float64) - original)[: h * cell, : w * cell]
+    cells = error.reshape(h, cell, w, cell, -1)
+    return float(np.sqrt((cells.mean((0, 2)) ** 2).mean())), float(np.sqrt((error**2).mean() / (h * w)))
+
+
 def mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
@@ -119,18 +130,23 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         ("VQ decoder alone, M = 1, all tokens", 1, None, 0.0, "all"),
         ("fusion decoder, M = 1, all tokens", 1, level, 1.0, "all"),
     ]
+    alone: list[tuple[np.ndarray, np.ndarray]] = []  # the first row's
     for name, m, lv, alpha, mask in rows:
         decoded = []
         for p in items:
             q = (p.q if lv is not None else p.q0)[..., :m] if m else None
             decoded.append(pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, p.sent(mask), alpha))
         pairs = [(p.rgb, out) for p, out in zip(items, decoded, strict=True)]
+        alone = alone or pairs
         a, b = mean(psnr(*k) for k in pairs), mean(distance(*k) if distance else float("nan") for k in pairs)
         lines.append(f"| {name} | {a:.2f} | {b:.3f} |")
     # The last row is the fusion decoder's.
     a, b = (seams(pairs, tile) for tile in (256, 32))
     text = "Squared error at the borders of 256-pixel tiles, relative to lines halfway between them"
     lines += ["", f"{text}: {a:.3f}; of 32-pixel cells: {b:.3f}."]
+    marks = np.mean([shared(*k, 32) for k in alone], 0)
+    text = "What the errors of all 32-pixel cells of a picture have in common, continuous stream alone"
+    lines += ["", f"{text}: {marks[0]:.2f} of 255 (root mean square; chance would leave {marks[1]:.2f})."]
     used = [np.unique(np.concatenate([p.q[..., k].ravel() for p in items])).size / v for k in range(full)]
     perplexity = [2 ** marginal([p.q[..., k] for p in items], v) for k in range(full)]
     lines += ["", "| sub-quantizer | codewords in use | perplexity |", "|---|---|---|"]

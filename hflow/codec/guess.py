@@ -11,7 +11,8 @@ from hflow.codec.geometry import LEVELS
 from hflow.nets.bundle import Model
 
 # Log bits of a cell from log activity a and rate r: a, r, a r, a^2, 1. Fitted to bundle hf8 on training photos
-# (`python -m hflow.train.guess`), within some 14 per cent; another bundle's search may take a guess more.
+# (`python -m hflow.train.guess`; hf9 has its latents), within some 14 per cent; another bundle's search may take a
+# guess more.
 FIT = (0.3325, 1.9744, -0.3771, 0.1382, 1.1776)
 
 

@@ -9,7 +9,7 @@ import pytest
 from tiny_bundle import picture
 
 from hflow.bench import orders
-from hflow.bench.ablation import line_error, marginal, seams
+from hflow.bench.ablation import line_error, marginal, seams, shared
 from hflow.codec import tokens
 from hflow.codec.geometry import Geometry
 from hflow.nets.grids import sent_grid
@@ -70,3 +70,16 @@ def test_the_edge_of_a_picture_is_no_seam() -> None:
 def test_marginal_entropy() -> None:
     assert marginal([np.arange(256), np.arange(256)], 256) == pytest.approx(8)
     assert marginal([np.zeros(9, int)], 256) == 0
+
+
+def test_a_mark_in_every_cell_shows() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.integers(60, 190, (200, 330, 3)).astype(np.uint8)
+    noise = rng.integers(-9, 10, x.shape)
+    common, chance = shared(x, (x + noise).astype(np.uint8), 32)
+    assert common == pytest.approx(chance, rel=0.1)
+    mark = np.zeros((32, 32, 3), int)
+    mark[5:9, 5:9] = 40
+    common, chance = shared(x, (x + noise + np.tile(mark, (7, 11, 1))[:200, :330]).astype(np.uint8), 32)
+    assert common > 5 * chance
+    assert common == pytest.approx(40 / 8, rel=0.1)
