@@ -183,7 +183,8 @@ def main() -> None:
                 y[some], rate[some] = in_layers(model, model.analysis.trunk(x[some]), y[some], rate[some])
         with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
-            xc, oc = degrade_pair(*(view(k, views, opts["lpips_crop"]) for k in (x, o)), *draw_harm(rng))
+            window = opts["lpips_crop"]
+            xc, oc = degrade_pair(view(x, views, window), view(o, views, window), *draw_harm(rng))
             lp = lpips_loss(squeeze, xc, oc).mean()
             vg = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
         errors, common = (x - o).square().mean((1, 2, 3)), common_error(x, o).mean()

@@ -247,7 +247,8 @@ def main() -> None:
         with mixed(dev):
             o = run(x, rate, m, keep, alpha[:, None, None, None])
             y = o["x"].float()
-            xc, yc = degrade_pair(*(view(k, views, opts["lpips_crop"]) for k in (x, y)), harm, kernel)
+            window = opts["lpips_crop"]
+            xc, yc = degrade_pair(view(x, views, window), view(y, views, window), harm, kernel)
             lp = lpips_loss(squeeze, xc, yc)
             n = opts["vgg_crop"]
             vg = vgg(xc[:, :, :n, :n], yc[:, :, :n, :n]).float().mean() if vgg is not None else lp.new_zeros(())
