@@ -15,7 +15,6 @@ import torch
 from hflow.codec.geometry import anchor
 from hflow.integer import scales as S
 from hflow.masks import STAGES
-from hflow.nets import continuous as C
 from hflow.nets import predictor as P
 from hflow.nets.bundle import Model, exact
 from hflow.nets.grids import stage_grid
@@ -28,7 +27,7 @@ ORDERS = ("quincunx", "raster", "confidence")
 def bits(model: Model, level: int | None, y: np.ndarray, tokens: np.ndarray, order: str) -> float:
     """Bits per token of tokens (2h, 2w), M = 1, y (h, w, C); without the continuous stream if `level` is None."""
     ops, p, cfg = model.ops, model.predictor, model.cfg
-    t = C.tables(ops)
+    t = model.tables
     at = ops.index([cfg.rates if level is None else anchor(level, cfg.rates)])
     ctx = P.context(ops, t, p, ops.const((y if level is not None else np.zeros_like(y))[None]), at)
     known = np.full((*tokens.shape, cfg.m_max), cfg.codewords + P.UNUSED, dtype=np.int64)

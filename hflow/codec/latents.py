@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hflow.codec import recorded
 from hflow.codec.geometry import Geometry, anchor
 from hflow.entropy import Bounds, CutDecoder, Decoder, Encoder, Tables, decode_latents, encode_latents, narrowed
 from hflow.errors import FormatError
@@ -123,8 +124,8 @@ def _prior(model: Model, geo: Geometry, level: int) -> tuple[np.ndarray, np.ndar
     """Means (eighths) and scale indices of all of z, flat."""
     at = model.ops.index([anchor(level, model.cfg.rates)])
     shape = geo.zh, geo.zw, model.cfg.hyper
-    both = (np.broadcast_to(model.ops.numpy(v)[0], shape) for v in C.hyper_prior(model.ops, model.latent, at))
-    mean, scale = (v.ravel() for v in both)
+    both = model.ops.numpy(model.ops.cat(C.hyper_prior(model.ops, model.latent, at)))[0]  # one wait for a GPU, not two
+    mean, scale = (np.broadcast_to(v, shape).ravel() for v in np.split(both, 2, axis=-1))
     return mean, scale
 
 
@@ -138,28 +139,32 @@ def _run(
 
     bounds: the least and the greatest that each value of y should be, (h, w, C) both.
     """
-    ops, p, cfg = model.ops, model.latent, model.cfg
-    t = C.tables(ops)
-    at = ops.index([anchor(level, cfg.rates)])
+    ops, cfg = model.ops, model.cfg
     mean, scale = _prior(model, geo, level)
     z = coder.group(None if z is None else z.ravel(), mean, scale).reshape(geo.zh, geo.zw, cfg.hyper)
-    hyper = C.hyper_features(ops, t, p, ops.const(z[None]), at, geo.h, geo.w)
-    offsets = np.cumsum([0, *cfg.slices])
+    found = np.zeros((geo.h, geo.w, cfg.latent), dtype=np.int64)
+    places = list(_places(model, geo))
 
-    def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
-        here = mask > 0
-        out = np.zeros((geo.h, geo.w, cfg.slices[s]), dtype=np.int64)
-        part = here, slice(offsets[s], offsets[s + 1])
+    def code(s: int, turn: int, params: np.ndarray) -> np.ndarray:
+        here, channels = part = places[2 * s + turn]
         given = None if y is None else y[part].ravel()
         within = None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
-        means, scales = np.split(ops.numpy(ops.cat([mean, scale]))[0][here], 2, axis=1)  # one wait for a GPU, not two
-        out[here] = coder.group(given, means.ravel(), scales.ravel(), within).reshape(-1, cfg.slices[s])
-        return ops.const(out[None])
+        means, scales = np.split(params[here].astype(np.int64), 2, axis=1)
+        found[part] = coder.group(given, means.ravel(), scales.ravel(), within).reshape(means.shape)
+        return found[..., channels]
 
-    y = np.concatenate([ops.numpy(v)[0] for v in C.walk(ops, t, p, hyper, cfg.slices, fill, model.local)], axis=-1)
-    if np.abs(y).max(initial=0) > LIMIT:
+    def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
+        params = ops.numpy(ops.cat([mean, scale]))[0]  # one wait for a GPU, not two
+        return ops.const(code(s, turn, params)[None])
+
+    at = anchor(level, cfg.rates)
+    if recording := recorded.of(model, geo):
+        recording.play(z, at, code)
+    else:
+        recorded.walk(model, ops.const(z[None]), ops.index([at]), geo.h, geo.w, fill)
+    if np.abs(found).max(initial=0) > LIMIT:
         raise FormatError("damaged: a latent is out of range")
-    return z, y
+    return z, found
 
 
 def write(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None) -> bytes:

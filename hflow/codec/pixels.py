@@ -84,7 +84,7 @@ def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def rate_tensor(model: Model, level: float | None) -> Tensor:
     """A rate level, or one between two, as the networks take it, (1,)."""
-    return torch.tensor([(level or 0) / (LEVELS - 1)], dtype=torch.float32, device=model.device)
+    return torch.full((1,), (level or 0) / (LEVELS - 1), dtype=torch.float32, device=model.device)  # nothing to upload
 
 
 @torch.inference_mode()

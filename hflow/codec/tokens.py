@@ -13,7 +13,6 @@ from hflow.entropy import CutDecoder, Decoder, Encoder
 from hflow.errors import FormatError
 from hflow.integer.scales import FREQ_BITS
 from hflow.masks import STAGES
-from hflow.nets import continuous as C
 from hflow.nets import predictor as P
 from hflow.nets.bundle import Model, exact
 from hflow.nets.grids import stage_grid
@@ -32,7 +31,7 @@ def _run(
     `level` and `y` are None without a continuous stream. Returns all tokens (th, tw, m) and which are known (th, tw).
     """
     ops, p, cfg = model.ops, model.predictor, model.cfg
-    t = C.tables(ops)
+    t = model.tables
     at = ops.index([cfg.rates if level is None else anchor(level, cfg.rates)])
     grid = y if y is not None else np.zeros((geo.h, geo.w, cfg.latent))
     ctx = P.context(ops, t, p, ops.const(grid[None]), at)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -32,7 +32,7 @@ from hflow.integer.scales import ACC_LIMIT
 from hflow.integer.twin import QLinear, QTable
 from hflow.nets.analysis import Analysis, Gain, HyperAnalysis, TokenHead
 from hflow.nets.config import NetConfig
-from hflow.nets.continuous import LatentTwin, Local, by_source
+from hflow.nets.continuous import LatentTwin, Local, by_source, tables
 from hflow.nets.fusion import FusionDecoder
 from hflow.nets.precision import whole_fp32
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
@@ -58,7 +58,8 @@ class FloatNets(nn.Module):
 class Model:
     """A loaded bundle on one device. `latent` and `predictor` are trees of integers in `ops`' arrays.
 
-    local: the layers `local` of the slices of `latent`, by what they look at.
+    tables: the activations. local: the layers `local` of the slices of `latent`, by what they look at.
+    kept: what others make of it to use again.
     """
 
     path: Path
@@ -68,11 +69,13 @@ class Model:
     cfg: NetConfig
     nets: FloatNets
     ops: Any
+    tables: dict[str, Any]
     latent: Any
     local: Local
     predictor: Any
     ladder: tuple[dict[str, Any], ...]
     device: torch.device
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def fingerprint(self) -> int:
@@ -205,7 +208,7 @@ def _load(path: Path, device: str, ops: Any) -> Model:
     latent = tree(integers, ops.const)
     return Model(
         path=path, name=name, number=number, digest=digest, cfg=cfg, nets=nets, ops=ops,
-        latent=latent, local=by_source(ops, latent, cfg.slices),
+        tables=tables(ops), latent=latent, local=by_source(ops, latent, cfg.slices),
         predictor=tree(split(arrays, "int.predictor"), ops.const), ladder=ladder, device=torch.device(device),
     )  # fmt: skip
 

@@ -136,20 +136,26 @@ def checkerboard(h: int, w: int) -> np.ndarray:
     return ((np.arange(h)[:, None] + np.arange(w)[None]) % 2 == 0).astype(np.int64)
 
 
+def passes(ops: Any, h: int, w: int) -> list[tuple[np.ndarray, Any]]:
+    """The cells of the two passes, (h, w) int, and the same as `ops` selects by them."""
+    first = checkerboard(h, w)
+    return [(mask, ops.const(mask[None, :, :, None])) for mask in (first, 1 - first)]
+
+
 Fill = Callable[[int, int, np.ndarray, Any, Any], Any]
 
 
 def walk(
-    ops: Any, t: dict[str, Any], p: Any, hyper: Any, channels: tuple[int, ...], fill: Fill, local: Local | None = None
+    ops: Any, t: dict[str, Any], p: Any, hyper: Any, channels: tuple[int, ...], fill: Fill, local: Local | None = None,
+    masks: list[tuple[np.ndarray, Any]] | None = None,
 ) -> Iterator[Any]:  # fmt: skip
     """Visits the latent in coding order.
 
     For every slice and pass calls `fill(slice, pass, mask (h, w), means, scale indices)`, which returns the slice's
     values (B, h, w, C), valid at least where the mask is 1. Yields the finished slices. local: what `by_source` makes
-    of p, where it is at hand.
+    of p, masks: what `passes` makes of the size, where they are at hand.
     """
-    first = checkerboard(*hyper.shape[1:3])
-    masks = [(mask, ops.const(mask[None, :, :, None])) for mask in (first, 1 - first)]
+    masks = masks or passes(ops, *hyper.shape[1:3])
     local = local or by_source(ops, p, channels)
     # A slice looks at all of those before it; what is not known yet is 0, which says nothing.
     sums = ops.conv3(hyper, local.hyper)
