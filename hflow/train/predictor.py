@@ -114,7 +114,7 @@ def main() -> None:
         loop.update((ce * part).sum() / part.sum())
         confine(model)
         full = (part == 1).float()
-        seen += float((ce * full).sum().detach() / full.sum() / math.log(2)), 1
+        seen += float((ce * full).sum().detach() / full.sum().clamp_min(1) / math.log(2)), 1
         if loop.step % 50 == 0:
             loop.log(
                 step=loop.step,
