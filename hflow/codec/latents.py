@@ -149,7 +149,7 @@ def _run(
         here, channels = part = places[2 * s + turn]
         given = None if y is None else y[part].ravel()
         within = None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
-        means, scales = np.split(params[here].astype(np.int64), 2, axis=1)
+        means, scales = np.split(params[here].astype(np.int64, copy=False), 2, axis=1)
         found[part] = coder.group(given, means.ravel(), scales.ravel(), within).reshape(means.shape)
         return found[..., channels]
 

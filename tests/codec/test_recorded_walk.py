@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from torch.utils._pytree import tree_leaves
 
 from hflow.codec import latents, pixels, recorded
 from hflow.codec.geometry import Geometry
-from hflow.codec.rate import Coder
 from hflow.errors import FormatError
 from hflow.integer.fast import TorchOps
 from hflow.nets.bundle import Model
@@ -104,10 +103,6 @@ def taped(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Model]:
     tiny.kept.clear()
 
 
-def coder_of(model: Model, width: int, height: int, seed: int = 0) -> Coder:
-    return Coder(model, Geometry(width, height), pixels.trunk(model, picture(width, height, seed)))
-
-
 @pytest.mark.parametrize("size", [(150, 100), (1, 1), (300, 40)])
 def test_a_recorded_walk_finds_what_the_plain_one_does(taped: Model, size: tuple[int, int]) -> None:
     geo, want = Geometry(*size), []
@@ -131,9 +126,8 @@ def test_what_a_damaged_stream_leaves_does_not_reach_the_next(taped: Model) -> N
     data = latents.write(taped, geo, 40, z, y)
     latents.read(taped, geo, 40, data)
     for _ in range(2):
-        with pytest.raises(FormatError):
+        with suppress(FormatError):  # or other values
             latents.read(taped, geo, 40, b"\xff" * len(data))
-            raise FormatError("no error, other values")
         cut = latents.read_cut(taped, geo, 40, data[: len(data) // 2])
         assert not np.array_equal(cut, y)
         np.testing.assert_array_equal(latents.read(taped, geo, 40, data), y)
