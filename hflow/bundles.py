@@ -1,4 +1,4 @@
-"""Finding model bundles on disk: a bundle is a folder with bundle.json and weights.safetensors."""
+"""Finding model bundles on disk: a bundle is a folder with bundle.json and weights.safetensors, or that and .zst."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import zstandard
+
 from hflow.errors import BundleError
+
+WEIGHTS = "weights.safetensors"
+PACKED = WEIGHTS + ".zst"  # the same file, compressed: int8 weights have some 6.9 bits each
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,24 @@ def default() -> Path:
     if not bundles:
         raise BundleError(f"no model bundle is installed (searched {', '.join(map(str, folders()))})")
     return bundles[-1].path
+
+
+def weights_file(folder: Path) -> Path:
+    """The file with a bundle's weights, as it lies there; it need not exist."""
+    packed = folder / PACKED
+    return packed if packed.exists() else folder / WEIGHTS
+
+
+def weights(folder: Path) -> bytes:
+    """What `weights.safetensors` says. OSError where there is none, ValueError where it does not unpack."""
+    file = weights_file(folder)
+    data = file.read_bytes()
+    if file.name != PACKED:
+        return data
+    try:
+        return zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"{file.name}: {error}") from error
 
 
 def _scan() -> Iterator[Bundle]:

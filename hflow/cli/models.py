@@ -35,7 +35,7 @@ def command(verify: bool, as_json: bool) -> None:
 
 def describe(bundle: bundles.Bundle, verify: bool) -> dict[str, Any]:
     """A bundle as JSON values; `intact` only if its weights are to be verified."""
-    weights = bundle.path / "weights.safetensors"
+    weights = bundles.weights_file(bundle.path)
     about = {
         "name": bundle.name,
         "number": bundle.number,
@@ -46,7 +46,7 @@ def describe(bundle: bundles.Bundle, verify: bool) -> dict[str, Any]:
         "path": str(bundle.path),
         "default": bundle.path == bundles.default(),
     }
-    return {**about, "intact": _hash(weights) == bundle.sha256} if verify else about
+    return {**about, "intact": _hash(bundle.path) == bundle.sha256} if verify else about
 
 
 def table(found: list[dict[str, Any]]) -> str:
@@ -65,9 +65,8 @@ def table(found: list[dict[str, Any]]) -> str:
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def _hash(path: Path) -> str | None:
+def _hash(folder: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        return hashlib.sha256(bundles.weights(folder)).hexdigest()
+    except (OSError, ValueError):
         return None

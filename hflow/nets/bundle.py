@@ -1,6 +1,7 @@
 """A released model: float networks and integer parameters, read from safetensors, nothing executed.
 
-File: `bundle.json` (name, number, sha256 of the weights, sizes, ladder, card) and `weights.safetensors` with
+Files: `bundle.json` (name, number, sha256 of the weights, sizes, ladder, card) and `weights.safetensors`, or that in
+Zstandard's format (`hflow.bundles.weights`), with
 `float.<name>` (int8 with `float.<name>.scale` per output channel, or fp16) and `int.<latent|predictor>.<name>`.
 """
 
@@ -19,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load as load_arrays
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -181,16 +182,15 @@ def load(path: Path, device: str = "cpu", ops: Any = None) -> Model:
 def _load(path: Path, device: str, ops: Any) -> Model:
     try:
         about = json.loads((path / "bundle.json").read_text("utf-8"))
-        weights = path / "weights.safetensors"
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+        weights = bundles.weights(path)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: not a readable bundle ({error})") from error
+    digest = hashlib.sha256(weights).digest()
     if digest.hex() != about.get("sha256"):
         raise BundleError(f"{path}: the weights are not the ones that bundle.json names")
     try:
         name, number, ladder = str(about["name"]), int(about["number"]), tuple(about["ladder"])
-        arrays = load_file(weights)
+        arrays = load_arrays(weights)
         cfg = NetConfig.of(about["net"])
         size = predictor_size(split(arrays, "int.predictor"))
         integers = widened(split(arrays, "int.latent"), cfg)

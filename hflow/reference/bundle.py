@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import zstandard
 
 from hflow.errors import BundleError
 
@@ -60,7 +61,7 @@ def load(folder: Path) -> Bundle:
     """Reads a bundle folder. BundleError if it is not one, or if its digest is not the one it states."""
     try:
         about = json.loads((folder / "bundle.json").read_text("utf-8"))
-        raw = (folder / "weights.safetensors").read_bytes()
+        raw = weights(folder)
         net, stated, number = about["net"], str(about["sha256"]), int(about["number"])
         sizes = [int(net[name]) for name in ("latent", "hyper", "rates", "m_max", "codewords")]
         slices = tuple(int(c) for c in net["slices"])
@@ -71,6 +72,17 @@ def load(folder: Path) -> Bundle:
         raise BundleError(f"{folder}: the weights are not the ones that bundle.json names")
     channels, hyper, rates, m_max, codewords = sizes
     return Bundle(number, digest, channels, slices, hyper, rates, m_max, codewords, integers(raw), gains(raw))
+
+
+def weights(folder: Path) -> bytes:
+    """The safetensors file, unpacked if it is compressed. OSError or ValueError if it can't be read."""
+    packed = folder / "weights.safetensors.zst"
+    if not packed.exists():
+        return (folder / "weights.safetensors").read_bytes()
+    try:
+        return zstandard.ZstdDecompressor().decompress(packed.read_bytes())
+    except zstandard.ZstdError as error:
+        raise ValueError(error) from error
 
 
 def integers(raw: bytes) -> dict[str, np.ndarray]:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import zstandard
 from safetensors.numpy import save as save_arrays
 from torch import Tensor
 
+from hflow import bundles
 from hflow.integer.export import export
 from hflow.nets.bundle import FloatNets, local_weights, restore, split
 from hflow.nets.config import NetConfig
@@ -75,11 +77,11 @@ def build(joint: dict, latent: dict, predictor: dict, small: bool) -> tuple[dict
 
 
 def write(out: Path, arrays: dict[str, np.ndarray], cfg: NetConfig, about: dict) -> None:
-    """Writes weights.safetensors and bundle.json; checks that what was written restores."""
+    """Writes weights.safetensors.zst and bundle.json; checks that what was written restores."""
     restore(split(arrays, "float"))
     raw = save_arrays(arrays)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "weights.safetensors").write_bytes(raw)
+    (out / bundles.PACKED).write_bytes(zstandard.ZstdCompressor(level=3).compress(raw))
     about = {"name": out.name, **about, "sha256": hashlib.sha256(raw).hexdigest(), "net": vars(cfg)}
     (out / "bundle.json").write_text(json.dumps(about, indent=1) + "\n")
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load as load_arrays
 from torch import Tensor, nn
 
+from hflow import bundles
 from hflow.integer.twin import QLinear, QTable
 from hflow.nets.bundle import predictor_size, restore, split, widened
 from hflow.nets.config import NetConfig
@@ -38,7 +39,7 @@ def floats(arrays: dict[str, np.ndarray], twin: nn.Module) -> dict[str, Tensor]:
 
 def unpack(folder: Path) -> dict[str, dict]:
     """Checkpoints by recipe: joint, latent, predictor."""
-    arrays = load_file(folder / "weights.safetensors")
+    arrays = load_arrays(bundles.weights(folder))
     net = json.loads((folder / "bundle.json").read_text())["net"]
     cfg = NetConfig.of(net)
     state = restore(split(arrays, "float"))

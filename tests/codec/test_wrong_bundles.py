@@ -17,6 +17,7 @@ from safetensors.numpy import save as save_arrays
 from tiny_bundle import NAME, NUMBER, picture
 
 import hflow
+from hflow import bundles
 from hflow.container import parse, serialize
 from hflow.errors import BundleError, FormatError, InputError
 from hflow.nets.bundle import Model, load
@@ -37,8 +38,9 @@ def changed(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         folder = tmp_path / "models" / NAME
         shutil.copytree(tiny_models / NAME, folder)
         if weights:
-            file = folder / "weights.safetensors"
-            file.write_bytes(weights(file.read_bytes()))
+            raw = bundles.weights(folder)
+            (folder / bundles.PACKED).unlink()
+            (folder / bundles.WEIGHTS).write_bytes(weights(raw))
         if about:
             file = folder / "bundle.json"
             file.write_text(json.dumps(about(json.loads(file.read_text()))))
@@ -92,7 +94,7 @@ def test_truncated_weights(data: bytes, changed: Callable[..., Path], size: int)
 
 def resealed(folder: Path) -> bytes:
     """Makes bundle.json agree with the weights; returns their digest."""
-    digest = hashlib.sha256((folder / "weights.safetensors").read_bytes())
+    digest = hashlib.sha256(bundles.weights(folder))
     about = json.loads((folder / "bundle.json").read_text())
     (folder / "bundle.json").write_text(json.dumps({**about, "sha256": digest.hexdigest()}))
     return digest.digest()
@@ -114,7 +116,20 @@ def test_another_build_with_the_same_number(data: bytes, changed: Callable[..., 
 
 
 def test_missing_weights(data: bytes, changed: Callable[..., Path]) -> None:
-    (changed() / "weights.safetensors").unlink()
+    bundles.weights_file(changed()).unlink()
+    refused(data, "not a readable bundle")
+
+
+def test_weights_unpacked_are_the_same_bundle(data: bytes, changed: Callable[..., Path]) -> None:
+    want = np.asarray(hflow.decode(data))
+    changed(lambda raw: raw)
+    assert (np.asarray(hflow.decode(data)) == want).all()
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.999])
+def test_packed_weights_that_break_off(data: bytes, changed: Callable[..., Path], share: float) -> None:
+    file = bundles.weights_file(changed())
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     refused(data, "not a readable bundle")
 
 

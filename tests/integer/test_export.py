@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load as load_arrays
 from tiny_bundle import NAME
 from torch import nn
 
+from hflow import bundles
 from hflow.integer import scales as S
 from hflow.integer.export import BoundError, bound, export
 from hflow.integer.params import tree
@@ -75,7 +76,7 @@ def test_no_input_gets_past_the_bound() -> None:
 
 
 def test_stored_parameters_are_small_integers(tiny_models: Path) -> None:
-    arrays = load_file(tiny_models / NAME / "weights.safetensors")
+    arrays = load_arrays(bundles.weights(tiny_models / NAME))
     kinds = {"weight": np.int8, "bias": np.int32, "acc_bits": np.int32, "rows": np.int16}
     stored = {name: a for name, a in arrays.items() if name.startswith("int.")}
     assert {name.split(".")[1] for name in stored} == {"latent", "predictor"}

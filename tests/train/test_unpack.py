@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load as load_arrays
 
+from hflow import bundles
 from hflow.train.release import build
 from hflow.train.unpack import unpack
 
@@ -14,7 +15,7 @@ from hflow.train.unpack import unpack
 def test_releasing_what_was_unpacked_gives_the_same_bundle(tiny_models: Path) -> None:
     parts = unpack(tiny_models / "tiny")
     arrays, _, _ = build(parts["joint"], parts["latent"], parts["predictor"], small=True)
-    before = load_file(tiny_models / "tiny" / "weights.safetensors")
+    before = load_arrays(bundles.weights(tiny_models / "tiny"))
     assert arrays.keys() == before.keys()
     for name, value in before.items():
         if name.startswith("int."):
