@@ -140,6 +140,7 @@ def main() -> None:
         "squeeze": 1.0,
         "vgg": 0.0,
         "common": 0.0,
+        "harm": 0.35,  # share of the batches whose finest detail the perceptual networks do not see
         "adversarial": 0.0,
         "cut": 0.1,
         "layered": 0.15,
@@ -184,7 +185,7 @@ def main() -> None:
         with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
             window = opts["lpips_crop"]
-            xc, oc = degrade_pair(view(x, views, window), view(o, views, window), *draw_harm(rng))
+            xc, oc = degrade_pair(view(x, views, window), view(o, views, window), *draw_harm(rng, opts["harm"]))
             lp = lpips_loss(squeeze, xc, oc).mean()
             vg = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
         errors, common = (x - o).square().mean((1, 2, 3)), common_error(x, o).mean()

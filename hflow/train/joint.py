@@ -199,7 +199,7 @@ def main() -> None:
     opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
     opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
-    opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96, "common": 0.0}
+    opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96, "common": 0.0, "harm": 0.35}
     opts |= cfg.recipe
     opts["lpips_crop"] = min(opts["lpips_crop"], cfg.crop)
     torch.manual_seed(cfg.seed)
@@ -288,7 +288,7 @@ def main() -> None:
         x = photos.batch(cfg.batch, cfg.crop, rng)
         if opts["channels_last"]:
             x = x.contiguous(memory_format=torch.channels_last)
-        harm, kernel = draw_harm(rng)
+        harm, kernel = draw_harm(rng, opts["harm"])
         views = draw_views(cfg.batch, cfg.crop, cfg.crop, opts["lpips_crop"], rng)
         settings = draw_settings(cfg.batch, cfg.crop // 16, cfg.crop // 16, rng)
         pace = torch.tensor([steer(loop.step, fitted, cfg.batch)])

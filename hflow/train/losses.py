@@ -15,15 +15,16 @@ from hflow.bench.measure import load_lpips
 Harm = float | str  # a share of the size to scale to, "blur" or "none"
 
 
-def draw_harm(rng: np.random.Generator) -> tuple[Harm, Tensor]:
-    """A random down-scale (40 %), blur (40 %) or nothing, and the blur's kernel (7,).
+def draw_harm(rng: np.random.Generator, share: float) -> tuple[Harm, Tensor]:
+    """A random down-scale or blur, either in half of a `share`, else nothing; and the blur's kernel (7,).
 
-    On plain pixels a decoder learns a fine lattice that pleases one network and no other.
+    On plain pixels alone a decoder learns a fine lattice that pleases one network and no other; without them it learns
+    nothing about the finest detail.
     """
     u, sigma = rng.random(), rng.uniform(0.4, 1.2)
     k = torch.exp(-(torch.arange(-3, 4, dtype=torch.float32) ** 2) / (2 * sigma**2))
     # Few sizes, as a device's library tunes itself to each.
-    return float(rng.choice([0.5, 0.65, 0.8])) if u < 0.4 else "blur" if u < 0.8 else "none", k / k.sum()
+    return float(rng.choice([0.5, 0.65, 0.8])) if u < share / 2 else "blur" if u < share else "none", k / k.sum()
 
 
 def degrade_pair(x: Tensor, y: Tensor, harm: Harm, kernel: Tensor) -> tuple[Tensor, Tensor]:

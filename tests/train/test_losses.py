@@ -69,9 +69,9 @@ def test_both_pictures_are_degraded_alike() -> None:
     x, other = torch.rand(2, 3, 48, 40), torch.rand(2, 3, 48, 40)
     kinds = set()
     for seed in range(30):
-        a, b = degrade_pair(x, x, *draw_harm(np.random.default_rng(seed)))
+        a, b = degrade_pair(x, x, *draw_harm(np.random.default_rng(seed), 0.8))
         assert torch.equal(a, b)
-        c, d = degrade_pair(other, x, *draw_harm(np.random.default_rng(seed)))
+        c, d = degrade_pair(other, x, *draw_harm(np.random.default_rng(seed), 0.8))
         assert torch.allclose(d, a, atol=1e-6)  # what is done does not depend on the other picture
         assert c.shape == d.shape
         assert a.min() + 1e-5 >= 0
@@ -85,7 +85,7 @@ def test_both_pictures_are_degraded_alike() -> None:
 def test_degrading_keeps_a_plain_colour_and_passes_gradients() -> None:
     flat = torch.full((1, 3, 40, 40), 0.3, requires_grad=True)
     for seed in range(12):
-        a, b = degrade_pair(flat, torch.full((1, 3, 40, 40), 0.7), *draw_harm(np.random.default_rng(seed)))
+        a, b = degrade_pair(flat, torch.full((1, 3, 40, 40), 0.7), *draw_harm(np.random.default_rng(seed), 0.8))
         assert torch.allclose(a, torch.tensor(0.3), atol=1e-5)
         assert torch.allclose(b, torch.tensor(0.7), atol=1e-5)
         (grad,) = torch.autograd.grad(a.sum(), flat)

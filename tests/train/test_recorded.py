@@ -59,7 +59,7 @@ def test_a_joint_step_waits_for_nothing(tmp_path: Path) -> None:
     before = {k: v.clone() for k, v in model.state_dict().items()}
     for k in range(3):
         loop.begin()
-        inputs = x, *joint.draw_settings(4, 4, 4, rng), draw_harm(rng)[1], draw_views(4, 64, 64, 48, rng)
+        inputs = x, *joint.draw_settings(4, 4, 4, rng), draw_harm(rng, 0.8)[1], draw_views(4, 64, 64, 48, rng)
         if k == 2:  # optimizers have their state, constants are made
             with watch:
                 step("blur", *inputs)
