@@ -29,7 +29,7 @@ from hflow.nets.grids import sent_grid
 FINE = 16  # steps to a level
 TOP = FINE * (LEVELS - 1)
 NARROW = 0.026 / FINE  # of the rounding offset, to a step: a level's worth of steps changes about as much as a level
-CLOSE, FEW = 0.012, 6.0  # of the budget, or bytes: near enough
+CLOSE, FEW = 0.005, 4.0  # of the budget, or bytes: near enough
 FIXED = 18  # bytes of a file that are not entropy-coded: header, checksums and the first section's length, at least
 
 FEW_BITS = 5.0  # that a token takes, in a picture that is easy to guess
