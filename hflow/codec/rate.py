@@ -104,7 +104,7 @@ class Coder:
     def highest(self, budget: float, measure: Callable[[int], float] | None = None) -> int | None:
         """A rate step whose continuous stream fits in `budget` bytes, and near enough below the highest such.
 
-        A guess, what it was wrong by, a better guess: two or three measurements do. measure: bytes at a rate step, of
+        A guess, what it was wrong by, a better guess: three or four measurements do. measure: bytes at a rate step, of
         something else than the continuous stream that grows like it.
         """
         measure = measure or (lambda step: self.continuous(*setting(step))[2])
