@@ -1,4 +1,4 @@
-"""Finding model bundles on disk: a bundle is a folder with bundle.json and weights.safetensors, or that and .zst."""
+"""Finding model bundles on disk: a bundle is a folder with bundle.json and weights.safetensors, often compressed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import zstandard
-
 from hflow.errors import BundleError
 
 WEIGHTS = "weights.safetensors"
-PACKED = WEIGHTS + ".zst"  # the same file, compressed: int8 weights have some 6.9 bits each
+PACKED = WEIGHTS + ".zst"  # the same file, compressed: of every eight bits seven are left
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,8 @@ def weights(folder: Path) -> bytes:
     data = file.read_bytes()
     if file.name != PACKED:
         return data
+    import zstandard  # not for commands that only name bundles
+
     try:
         return zstandard.ZstdDecompressor().decompress(data)
     except zstandard.ZstdError as error:
