@@ -1,8 +1,8 @@
 """A released model: float networks and integer parameters, read from safetensors, nothing executed.
 
-Files: `bundle.json` (name, number, sha256 of the weights, sizes, ladder, card) and `weights.safetensors`, or that in
-Zstandard's format (`hflow.bundles.weights`), with
-`float.<name>` (int8 with `float.<name>.scale` per output channel, or fp16) and `int.<latent|predictor>.<name>`.
+Files: `bundle.json` (name, number, sha256 of the weights, sizes, ladder, card) and `weights.safetensors`, compressed
+or not (`hflow.bundles.weights`), with `float.<name>` (int8 with `float.<name>.scale` per output channel, or fp16) and
+`int.<latent|predictor>.<name>`.
 """
 
 from __future__ import annotations
