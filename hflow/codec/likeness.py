@@ -4,8 +4,8 @@ One judge is the bundle's own analysis network: its features at 1/4, 1/8 and 1/1
 what a decoder needs to know for a picture that looks right. As in LPIPS (Zhang et al., CVPR 2018, 3) they are scaled to
 unit length at every place before they are compared; here each channel counts by its spread over the original. The
 other, where the bundle has it, is a small network that was taught LPIPS-squeeze (hflow/nets/perceptual.py). Both see
-the pictures as they are and at half their size. What pleases one judge at one scale alone gains little
-(docs/effort.md).
+the pictures as they are and at half their size, and may be shown them turned and mirrored. What pleases one judge at
+one scale from one side alone gains little (docs/effort.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from hflow.nets.perceptual import Perceptual
 
 LARGE = 128  # pixels on the shorter side, from which on half the size has something to say
 OWN = 0.6  # of the analysis network's distance, beside the sum over both scales of the perceptual network's
+WAYS = 8  # to turn and mirror a picture
 Features = tuple[list[Tensor], list[Tensor]]
+
+
+def turned(x: Tensor, way: int) -> Tensor:
+    """Pictures (B, C, H, W) turned by quarters and mirrored, one of `WAYS`; 0 leaves them as they are."""
+    if way == 0:
+        return x
+    x = torch.rot90(x, way % 4, (2, 3))
+    return (x.flip(3) if way >= 4 else x).contiguous(memory_format=torch.channels_last)
 
 
 class Likeness:
@@ -28,6 +37,7 @@ class Likeness:
     def __init__(self, analysis: Analysis, perceptual: Perceptual | None, original: Tensor) -> None:
         self.analysis, self.perceptual = analysis, perceptual
         self.scales = 2 if min(original.shape[2:]) >= LARGE else 1  # the second is half the size
+        self.original = original
         with torch.no_grad():
             self.own = [self._features(original, k) for k in range(self.scales)]
         self.spread = [[f.var((0, 2, 3), keepdim=True).sqrt() + 1e-3 for f in unit] for unit, _ in self.own]
@@ -39,9 +49,11 @@ class Likeness:
         unit = [F.normalize(f.float(), dim=1, eps=1e-3) for f in (h4, h8, h16)]
         return unit, [] if self.perceptual is None else self.perceptual(x, h8, h16)
 
-    def at(self, x: Tensor, scale: int) -> Tensor:
-        """One scale's share of the distance."""
-        (unit, percepts), (own, own_percepts) = self._features(x, scale), self.own[scale]
+    def at(self, x: Tensor, scale: int, way: int = 0) -> Tensor:
+        """One scale's share of the distance, both pictures `turned`."""
+        unit, percepts = self._features(turned(x, way), scale)
+        with torch.no_grad():  # kept for one way only: all of them would be much to keep
+            own, own_percepts = self._features(turned(self.original, way), scale) if way else self.own[scale]
         each = zip(unit, own, self.spread[scale], strict=True)
         apart = torch.stack([((f - o) / s).square().mean() for f, o, s in each]).mean()
         if self.perceptual is None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hflow.codec import latents, pixels, tokens
 from hflow.codec.geometry import CELL, Geometry
-from hflow.codec.likeness import Likeness
+from hflow.codec.likeness import WAYS, Likeness
 from hflow.codec.rate import FIXED, Choice
 from hflow.codec.relaxed import stream_bits
 from hflow.codec.threads import steady
@@ -99,6 +99,7 @@ class Part:
         self.place = slice(top, top + height), slice(left, left + width)
         self.share = height * width / (picture.shape[0] * picture.shape[1])
         self.own = self.of(picture)
+        self.rng = np.random.default_rng(0)  # from which side likeness is asked for next
         with mixed(self.device):
             self.likeness = Likeness(model.nets.analysis, load_perceptual(model), self.own)
 
@@ -123,17 +124,22 @@ class Part:
         """Of the cost, with respect to decoded pixels (1, 3, h, w); the first must be `fresh`.
 
         The others take likeness at full size as it was last time. It is a quarter of a step, and from one step to the
-        next it hardly changes its mind.
+        next it hardly changes its mind. Judges see the pictures from another side every time, so that what is learnt is
+        not about one of them; a cost is always told as it is.
         """
         x.requires_grad_(True)
         with mixed(self.device):
             terms = [self.noise(x, tune)]
             if tune.likeness:
-                terms += [tune.likeness * self.likeness.at(x, k) for k in range(1, self.likeness.scales)]
+                terms += [tune.likeness * self.likeness.at(x, k, self.way()) for k in range(1, self.likeness.scales)]
                 if fresh:
-                    self.full = torch.autograd.grad(tune.likeness * self.likeness.at(x, 0), x)[0]
+                    self.full = torch.autograd.grad(tune.likeness * self.likeness.at(x, 0, self.way()), x)[0]
         near = torch.autograd.grad(torch.stack(terms).sum(), x)[0]
         return near + self.full if tune.likeness else near
+
+    def way(self) -> int:
+        """The next side; the same ones for every search, so that a higher effort begins as a lower one does."""
+        return int(self.rng.integers(WAYS))
 
 
 def synthesis(model: Model, planes: Tensor, y: Tensor, level: int) -> Tensor:

@@ -31,10 +31,12 @@ from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import (
     EarlyVGG,
+    by_rate,
     common_error,
     degrade_pair,
     draw_harm,
     draw_views,
+    knots,
     load_lpips,
     lpips_loss,
     view,
@@ -135,9 +137,10 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
 def main() -> None:
     cfg = parse(__doc__ or "")
     opts: dict[str, Any] = {
+        # Weights of losses: one for all rates, or a list, from the lowest rate to the highest.
         "mse": 50.0,
-        "mse_low": 0.0,  # how much more of it at the lowest rate, none from the middle on
         "squeeze": 1.0,
+        "half": 0.0,  # LPIPS-squeeze at half the size
         "vgg": 0.0,
         "common": 0.0,
         "harm": 0.35,  # share of the batches whose finest detail the perceptual networks do not see
@@ -167,9 +170,12 @@ def main() -> None:
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
     val = validation(cfg.val, 256, opts["val_n"], dev)
     squeeze, yard = (load_lpips(cfg.metrics, k).to(dev).requires_grad_(False) for k in ("squeeze", "alex"))
-    vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if opts["vgg"] else None
+    weights = {k: knots(opts[k], dev) for k in ("mse", "squeeze", "half", "vgg")}
+    heard = {k: bool(w.any()) for k, w in weights.items()}
+    vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if heard["vgg"] else None
     rng = np.random.default_rng(cfg.seed + loop.step)
-    seen, clock, at = np.zeros(5), loop.spent, loop.step
+    seen: dict[str, float] = {}
+    clock, at = loop.spent, loop.step
     while not loop.done:
         x = photos.batch(cfg.batch, cfg.crop, rng).contiguous(memory_format=torch.channels_last)
         level, m, masks, alpha = draw(cfg.batch, rng)
@@ -185,26 +191,29 @@ def main() -> None:
         with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
             window = opts["lpips_crop"]
-            xc, oc = degrade_pair(view(x, views, window), view(o, views, window), *draw_harm(rng, opts["harm"]))
-            lp = lpips_loss(squeeze, xc, oc).mean()
-            vg = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float().mean() if vgg is not None else lp.new_zeros(())
-        errors, common = (x - o).square().mean((1, 2, 3)), common_error(x, o).mean()
-        mse = errors.mean()
-        loss = opts["mse"] * ((1 + opts["mse_low"] * (1 - 2 * rate).relu()) * errors).mean()
-        loss = loss + opts["squeeze"] * lp + opts["vgg"] * vg + opts["common"] * common
-        apart = lp.new_zeros(())
+            pair = view(x, views, window), view(o, views, window)
+            harm, kernel = draw_harm(rng, opts["harm"])
+            xc, oc = degrade_pair(*pair, harm, kernel)
+            terms = {"mse": (x - o).square().mean((1, 2, 3)), "squeeze": lpips_loss(squeeze, xc, oc)}
+            if heard["half"]:
+                terms["half"] = lpips_loss(squeeze, *degrade_pair(*pair, 0.5, kernel))
+            if vgg is not None:
+                terms["vgg"] = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float()
+        common = common_error(x, o).mean()
+        loss = opts["common"] * common + sum((by_rate(weights[k], rate) * v).mean() for k, v in terms.items())
+        apart = common.new_zeros(())
         if critic is not None:
             with mixed(dev):
                 apart = critic_loss(critic, x, o)
                 loss = with_adversary(loss, o, critic, opts["adversarial"] * min(1.0, loop.progress / WARM)) + apart
         loop.update(loss)
-        seen += [float(v.detach()) for v in (mse, lp, vg, common, apart)]
+        for k, v in {**terms, "common": common, "critic": apart}.items():
+            seen[k] = seen.get(k, 0.0) + float(v.detach().mean()) / 50
         if loop.step % 50 == 0:
-            psnr, (_, lpv, vgv, stamp, cv) = float(-10 * np.log10(seen[0] / 50)), seen / 50
+            psnr = float(-10 * np.log10(seen.pop("mse")))
             speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
-            losses = {"squeeze": float(lpv), "vgg": float(vgv), "common": float(stamp), "critic": float(cv)}
-            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **losses, img_s=speed)
-            seen, clock, at = np.zeros(5), loop.spent, loop.step
+            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **seen, img_s=speed)
+            seen, clock, at = {}, loop.spent, loop.step
         if loop.step % opts["val_every"] == 0 or loop.done:
             scores = validate(loop.average, streams, val, {"squeeze": squeeze, "alex": yard})
             loop.log(event="val", step=loop.step, **scores)

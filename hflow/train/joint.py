@@ -25,10 +25,12 @@ from hflow.train.loop import Loop, RunConfig, parse
 from hflow.train.losses import (
     EarlyVGG,
     Harm,
+    by_rate,
     common_error,
     degrade_pair,
     draw_harm,
     draw_views,
+    knots,
     load_lpips,
     lpips_loss,
     view,
@@ -196,7 +198,10 @@ def validate(model: JointModel, val: Tensor, lpips: dict[str, nn.Module], rates:
 def main() -> None:
     cfg = parse(__doc__ or "")
     net = NetConfig.of(cfg.net)
-    opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "vgg": 0.0, "commit": 0.02, "low": 0.003, "high": 0.09}
+    # Weights of losses: one for all rates, or a list, from the lowest rate to the highest; `half` is LPIPS-squeeze at
+    # half the size.
+    opts: dict[str, Any] = {"mse": 50.0, "squeeze": 1.0, "half": 0.0, "vgg": 0.0}
+    opts |= {"commit": 0.02, "low": 0.003, "high": 0.09}
     opts |= {"val_every": 1000, "val_n": 32, "lpips_crop": 128, "channels_last": True, "max_log_lambda": 4.3}
     opts |= {"min_log_lambda": -3.0, "log_lambda": [3.2, 1.2], "fit_rate": 0, "val_rates": [0.3, 0.65, 1.0]}
     opts |= {"cut": 0.1, "layered": 0.1, "vgg_crop": 96, "common": 0.0, "harm": 0.35}
@@ -216,7 +221,9 @@ def main() -> None:
     val = validation(cfg.val, 256, opts["val_n"], dev)
     squeeze = load_lpips(cfg.metrics, "squeeze").to(dev).requires_grad_(False)
     yard = load_lpips(cfg.metrics, "alex").to(dev).requires_grad_(False)
-    vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if opts["vgg"] else None
+    weights = {k: knots(opts[k], dev) for k in ("mse", "squeeze", "half", "vgg")}
+    heard = {k: bool(w.any()) for k, w in weights.items()}
+    vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if heard["vgg"] else None
     goal = targets(net, opts["low"], opts["high"]).to(dev)
     if loop.step == 0 and opts["fit_rate"]:
         fit_rate(model, photos, cfg, opts["fit_rate"])
@@ -229,7 +236,7 @@ def main() -> None:
     run = torch.compile(model) if cfg.compile else model
     anchors = net.rates - 1
     log_lambda = extra["log_lambda"]
-    seen = {k: torch.zeros((), device=dev) for k in ("mse", "lp", "vgg", "common", "bpp", "commit")}
+    seen = {k: torch.zeros((), device=dev) for k in ("mse", "squeeze", "half", "vgg", "common", "bpp", "commit")}
     used = torch.zeros(net.m_max, net.codewords, device=dev)
     clock, at = loop.spent, loop.step
     pixels = cfg.crop**2
@@ -248,18 +255,20 @@ def main() -> None:
             o = run(x, rate, m, keep, alpha[:, None, None, None])
             y = o["x"].float()
             window = opts["lpips_crop"]
-            xc, yc = degrade_pair(view(x, views, window), view(y, views, window), harm, kernel)
-            lp = lpips_loss(squeeze, xc, yc)
-            n = opts["vgg_crop"]
-            vg = vgg(xc[:, :, :n, :n], yc[:, :, :n, :n]).float().mean() if vgg is not None else lp.new_zeros(())
-        mse, common = (x - y).square().mean((1, 2, 3)), common_error(x, y).mean()
+            pair = view(x, views, window), view(y, views, window)
+            xc, yc = degrade_pair(*pair, harm, kernel)
+            terms = {"mse": (x - y).square().mean((1, 2, 3)), "squeeze": lpips_loss(squeeze, xc, yc)}
+            if heard["half"]:
+                terms["half"] = lpips_loss(squeeze, *degrade_pair(*pair, 0.5, kernel))
+            if vgg is not None:
+                n = opts["vgg_crop"]
+                terms["vgg"] = vgg(xc[:, :, :n, :n], yc[:, :, :n, :n]).float()
+        common = common_error(x, y).mean()
         bpp = o["true"].detach().float() / pixels
         # The surrogate carries the gradient to the latents, the true rate trains the rate model itself.
         rate_loss = (lam * (o["soft"] / pixels)).mean() + 2.0 * (o["true"] / pixels).mean()
         loss = (
-            opts["mse"] * mse.mean()
-            + opts["squeeze"] * lp.mean()
-            + opts["vgg"] * vg
+            sum((by_rate(weights[k], rate) * v).mean() for k, v in terms.items())
             + opts["common"] * common
             + rate_loss
             + opts["commit"] * o["commit"]
@@ -271,16 +280,9 @@ def main() -> None:
             log_lambda.index_add_(0, low + 1, err * frac)
             log_lambda.clamp_(opts["min_log_lambda"], opts["max_log_lambda"])
             used.scatter_(1, o["idx"].flatten(0, 2).T, 1.0)
-            now = {
-                "mse": mse.mean(),
-                "lp": lp.mean(),
-                "vgg": vg,
-                "common": common,
-                "bpp": (bpp / want).mean(),
-                "commit": o["commit"],
-            }
+            now = {**terms, "common": common, "bpp": bpp / want, "commit": o["commit"]}
             for k, v in now.items():
-                seen[k] += v.detach().float()
+                seen[k] += v.detach().float().mean()
 
     step = Recorded(learn, record)
     model.train()

@@ -15,6 +15,18 @@ from hflow.bench.measure import load_lpips
 Harm = float | str  # a share of the size to scale to, "blur" or "none"
 
 
+def knots(weight: float | list[float], device: str | torch.device) -> Tensor:
+    """A recipe's setting for `by_rate`: one number for all rates, or several spread evenly over them."""
+    return torch.tensor(weight if isinstance(weight, list) else [weight, weight], dtype=torch.float32, device=device)
+
+
+def by_rate(weights: Tensor, rate: Tensor) -> Tensor:
+    """What `knots` gave, at rates (B,) in [0, 1]: straight lines between the numbers."""
+    place = rate * (len(weights) - 1)
+    low = place.floor().clamp(max=len(weights) - 2).long()
+    return torch.lerp(weights[low], weights[low + 1], place - low)
+
+
 def draw_harm(rng: np.random.Generator, share: float) -> tuple[Harm, Tensor]:
     """A random down-scale or blur, either in half of a `share`, else nothing; and the blur's kernel (7,).
 
@@ -144,10 +156,12 @@ class EarlyVGG(nn.Module):
 
 __all__ = [
     "EarlyVGG",
+    "by_rate",
     "common_error",
     "degrade_pair",
     "draw_harm",
     "draw_views",
+    "knots",
     "load_lpips",
     "lpips_loss",
     "unit_distance",

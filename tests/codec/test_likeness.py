@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_bundle import picture
 
-from hflow.codec.likeness import LARGE, Likeness
+from hflow.codec.likeness import LARGE, WAYS, Likeness, turned
 from hflow.nets.bundle import Model
 from hflow.nets.perceptual import Perceptual, load_perceptual
 
@@ -37,3 +37,16 @@ def test_it_can_be_followed_downhill(tiny: Model, perceptual: Perceptual | None)
     start = likeness.distance(x)
     (down,) = torch.autograd.grad(start, x)
     assert likeness.distance(x - 1e-3 * down / down.abs().max()) < start
+
+
+def test_from_every_side_the_original_has_nothing_wrong_and_the_other_has(
+    tiny: Model, perceptual: Perceptual | None
+) -> None:
+    own = torch.from_numpy(picture(LARGE, LARGE + 32, 3)).permute(2, 0, 1)[None].float() / 255
+    likeness = Likeness(tiny.nets.analysis, perceptual, own)
+    sides = [turned(own, way) for way in range(WAYS)]
+    assert len({side.numpy().tobytes() for side in sides}) == WAYS
+    for way, side in enumerate(sides):
+        assert float(likeness.at(own, 0, way)) == 0
+        there = Likeness(tiny.nets.analysis, perceptual, side)  # counts channels by a spread that hardly differs
+        assert float(likeness.at(0.5 * own, 0, way)) == pytest.approx(float(there.at(0.5 * side, 0)), rel=0.05)

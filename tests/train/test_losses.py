@@ -14,10 +14,12 @@ from hflow.errors import InputError
 from hflow.nets.logistic import logistic_bits
 from hflow.train.losses import (
     EarlyVGG,
+    by_rate,
     common_error,
     degrade_pair,
     draw_harm,
     draw_views,
+    knots,
     load_lpips,
     lpips_loss,
     unit_distance,
@@ -106,6 +108,12 @@ def test_logistic_bits_are_those_of_a_distribution() -> None:
 def test_missing_networks_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="perceptual networks"):
         load_lpips(tmp_path, "squeeze")
+
+
+def test_a_weight_that_goes_with_the_rate() -> None:
+    rate = torch.tensor([0.0, 0.25, 0.5, 0.8, 1.0])
+    assert by_rate(knots(3.0, "cpu"), rate).tolist() == [3.0] * 5
+    assert by_rate(knots([4, 2, 12], "cpu"), rate).tolist() == pytest.approx([4, 3, 2, 8, 12])
 
 
 @needs_metrics

@@ -250,7 +250,7 @@ def test_half_floats_or_bytes(tiny_models: Path, tmp_path: Path, monkeypatch: py
 
 @needs_metrics
 def test_joint_and_fusion_take_a_step(recipe: Callable[..., Path], tmp_path: Path) -> None:
-    one = recipe(joint, "recipe.val_n=1", "recipe.lpips_crop=64")
+    one = recipe(joint, "recipe.val_n=1", "recipe.lpips_crop=64", "recipe.half=0.5", "recipe.squeeze=[1, 2]")
     state = saved(one)
     assert state["step"] == 1
     assert state["extra"]["log_lambda"].shape == (CFG.rates,)
@@ -262,7 +262,7 @@ def test_joint_and_fusion_take_a_step(recipe: Callable[..., Path], tmp_path: Pat
 
     torch.save(checkpoints(7)[2], tmp_path / "predictor.pt")
     settings = [f"init={one}/last.pt", f"recipe.predictor={tmp_path}/predictor.pt", "recipe.val_n=1"]
-    four = recipe(fusion, *settings, "recipe.lpips_crop=64")
+    four = recipe(fusion, *settings, "recipe.lpips_crop=64", "recipe.half=[0.5, 0]", "recipe.vgg=[0.5, 0]")
     after = saved(four)
     assert after["step"] == 1
     changed = {k.split(".")[0] for k, v in after["model"].items() if not torch.equal(v, state["average"][k])}
