@@ -131,6 +131,8 @@ def main() -> None:
     ap.add_argument("--val", default="../shared/data/val.tar")
     ap.add_argument("--metrics", default="../shared/metrics")
     args = ap.parse_args()
+    if args.n <= 2 * BATCH:
+        ap.error(f"-n is more than {2 * BATCH}: errors need three batches")
     dev = "cuda" if torch.cuda.is_available() else "cpu"
     state = torch.load(args.checkpoint, map_location=dev, weights_only=True)
     model = JointModel(NetConfig.of(state["net"])).to(dev)
