@@ -30,16 +30,11 @@ from hflow.train.joint import SPEEDS, JointModel, arrived, in_layers, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import (
-    EarlyVGG,
-    by_rate,
+    Weighed,
     common_error,
-    degrade_pair,
     draw_harm,
     draw_views,
-    knots,
     load_lpips,
-    lpips_loss,
-    view,
 )
 from hflow.train.predictor import masked
 from hflow.train.streams import integers
@@ -170,9 +165,7 @@ def main() -> None:
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
     val = validation(cfg.val, 256, opts["val_n"], dev)
     squeeze, yard = (load_lpips(cfg.metrics, k).to(dev).requires_grad_(False) for k in ("squeeze", "alex"))
-    weights = {k: knots(opts[k], dev) for k in ("mse", "squeeze", "half", "vgg")}
-    heard = {k: bool(w.any()) for k, w in weights.items()}
-    vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if heard["vgg"] else None
+    weighed = Weighed(opts, squeeze, cfg.metrics, opts["lpips_crop"], 96, dev)
     rng = np.random.default_rng(cfg.seed + loop.step)
     seen: dict[str, float] = {}
     clock, at = loop.spent, loop.step
@@ -190,17 +183,9 @@ def main() -> None:
                 y[some], rate[some] = in_layers(model, model.analysis.trunk(x[some]), y[some], rate[some])
         with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
-            window = opts["lpips_crop"]
-            pair = view(x, views, window), view(o, views, window)
-            harm, kernel = draw_harm(rng, opts["harm"])
-            xc, oc = degrade_pair(*pair, harm, kernel)
-            terms = {"mse": (x - o).square().mean((1, 2, 3)), "squeeze": lpips_loss(squeeze, xc, oc)}
-            if heard["half"]:
-                terms["half"] = lpips_loss(squeeze, *degrade_pair(*pair, 0.5, kernel))
-            if vgg is not None:
-                terms["vgg"] = vgg(xc[:, :, :96, :96], oc[:, :, :96, :96]).float()
+            terms = weighed.terms(x, o, views, *draw_harm(rng, opts["harm"]))
         common = common_error(x, o).mean()
-        loss = opts["common"] * common + sum((by_rate(weights[k], rate) * v).mean() for k, v in terms.items())
+        loss = opts["common"] * common + weighed.total(terms, rate)
         apart = common.new_zeros(())
         if critic is not None:
             with mixed(dev):

@@ -23,17 +23,12 @@ from hflow.nets.tokenizer import ProductQuantizer
 from hflow.train.data import Photos, send, validation
 from hflow.train.loop import Loop, RunConfig, parse
 from hflow.train.losses import (
-    EarlyVGG,
     Harm,
-    by_rate,
+    Weighed,
     common_error,
-    degrade_pair,
     draw_harm,
     draw_views,
-    knots,
     load_lpips,
-    lpips_loss,
-    view,
 )
 from hflow.train.proxy import RateProxy
 from hflow.train.recorded import Recorded
@@ -221,9 +216,7 @@ def main() -> None:
     val = validation(cfg.val, 256, opts["val_n"], dev)
     squeeze = load_lpips(cfg.metrics, "squeeze").to(dev).requires_grad_(False)
     yard = load_lpips(cfg.metrics, "alex").to(dev).requires_grad_(False)
-    weights = {k: knots(opts[k], dev) for k in ("mse", "squeeze", "half", "vgg")}
-    heard = {k: bool(w.any()) for k, w in weights.items()}
-    vgg = EarlyVGG(cfg.metrics).to(dev).requires_grad_(False) if heard["vgg"] else None
+    weighed = Weighed(opts, squeeze, cfg.metrics, opts["lpips_crop"], opts["vgg_crop"], dev)
     goal = targets(net, opts["low"], opts["high"]).to(dev)
     if loop.step == 0 and opts["fit_rate"]:
         fit_rate(model, photos, cfg, opts["fit_rate"])
@@ -236,7 +229,7 @@ def main() -> None:
     run = torch.compile(model) if cfg.compile else model
     anchors = net.rates - 1
     log_lambda = extra["log_lambda"]
-    seen = {k: torch.zeros((), device=dev) for k in ("mse", "squeeze", "half", "vgg", "common", "bpp", "commit")}
+    seen = {k: torch.zeros((), device=dev) for k in (*Weighed.NAMES, "common", "bpp", "commit")}
     used = torch.zeros(net.m_max, net.codewords, device=dev)
     clock, at = loop.spent, loop.step
     pixels = cfg.crop**2
@@ -254,25 +247,12 @@ def main() -> None:
         with mixed(dev):
             o = run(x, rate, m, keep, alpha[:, None, None, None])
             y = o["x"].float()
-            window = opts["lpips_crop"]
-            pair = view(x, views, window), view(y, views, window)
-            xc, yc = degrade_pair(*pair, harm, kernel)
-            terms = {"mse": (x - y).square().mean((1, 2, 3)), "squeeze": lpips_loss(squeeze, xc, yc)}
-            if heard["half"]:
-                terms["half"] = lpips_loss(squeeze, *degrade_pair(*pair, 0.5, kernel))
-            if vgg is not None:
-                n = opts["vgg_crop"]
-                terms["vgg"] = vgg(xc[:, :, :n, :n], yc[:, :, :n, :n]).float()
+            terms = weighed.terms(x, y, views, harm, kernel)
         common = common_error(x, y).mean()
         bpp = o["true"].detach().float() / pixels
         # The surrogate carries the gradient to the latents, the true rate trains the rate model itself.
         rate_loss = (lam * (o["soft"] / pixels)).mean() + 2.0 * (o["true"] / pixels).mean()
-        loss = (
-            sum((by_rate(weights[k], rate) * v).mean() for k, v in terms.items())
-            + opts["common"] * common
-            + rate_loss
-            + opts["commit"] * o["commit"]
-        )
+        loss = weighed.total(terms, rate) + opts["common"] * common + rate_loss + opts["commit"] * o["commit"]
         loop.learn(loss)
         with torch.no_grad():
             err = (bpp / want - 1).clamp(-1, 1) * pace

@@ -97,15 +97,17 @@ def unit_distance(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
     return d.clamp_min(0).mean((1, 2))
 
 
-def lpips_loss(net: Any, x: Tensor, y: Tensor) -> Tensor:
-    """LPIPS (B,) of x, y in [0, 1] for training; `load_lpips(...)` itself is the exact one, for measuring."""
+def lpips_layers(net: Any, x: Tensor, y: Tensor) -> list[Tensor]:
+    """LPIPS by layer, each (B,), of x, y in [0, 1] for training."""
     with torch.no_grad():
         fx = net.features(x * 2 - 1)
-    fy = net.features(y * 2 - 1)
-    total = torch.zeros(x.shape[0], device=x.device)
-    for k, (a, b) in enumerate(zip(fx, fy, strict=True)):
-        total = total + unit_distance(a, b, getattr(net, f"lin{k}").flatten())
-    return total
+    pairs = zip(fx, net.features(y * 2 - 1), strict=True)
+    return [unit_distance(a, b, getattr(net, f"lin{k}").flatten()) for k, (a, b) in enumerate(pairs)]
+
+
+def lpips_loss(net: Any, x: Tensor, y: Tensor) -> Tensor:
+    """LPIPS (B,) of x, y in [0, 1] for training; `load_lpips(...)` itself is the exact one, for measuring."""
+    return sum(lpips_layers(net, x, y), torch.zeros(x.shape[0], device=x.device))
 
 
 def common_error(x: Tensor, y: Tensor, block: int = 32) -> Tensor:
@@ -154,8 +156,42 @@ class EarlyVGG(nn.Module):
         return total
 
 
+class Weighed:
+    """The losses of a picture whose weights go with its rate (`knots`): squared error, LPIPS-squeeze and early VGG.
+
+    weights: a recipe's settings, of which `NAMES` are read; window: pixels of a view; vgg_crop: of those VGG sees.
+    """
+
+    NAMES = ("mse", "squeeze", "half", "vgg")  # half: LPIPS-squeeze at half the size
+
+    def __init__(
+        self, weights: dict[str, Any], squeeze: nn.Module, metrics: str | Path, window: int, vgg_crop: int, device: str
+    ) -> None:
+        self.weights = {k: knots(weights[k], device) for k in self.NAMES}
+        self.heard = {k: bool(w.any()) for k, w in self.weights.items()}
+        self.squeeze, self.window, self.vgg_crop = squeeze, window, vgg_crop
+        self.vgg = EarlyVGG(metrics).to(device).requires_grad_(False) if self.heard["vgg"] else None
+
+    def terms(self, x: Tensor, y: Tensor, views: Tensor, harm: Harm, kernel: Tensor) -> dict[str, Tensor]:
+        """Each that is heard, (B,), of pictures x and decodes y (B, 3, H, W), as `draw_views` and `draw_harm` drew."""
+        pair = view(x, views, self.window), view(y, views, self.window)
+        xc, yc = degrade_pair(*pair, harm, kernel)
+        terms = {"mse": (x - y).square().mean((1, 2, 3)), "squeeze": lpips_loss(self.squeeze, xc, yc)}
+        if self.heard["half"]:
+            terms["half"] = lpips_loss(self.squeeze, *degrade_pair(*pair, 0.5, kernel))
+        if self.vgg is not None:
+            n = self.vgg_crop
+            terms["vgg"] = self.vgg(xc[:, :, :n, :n], yc[:, :, :n, :n]).float()
+        return terms
+
+    def total(self, terms: dict[str, Tensor], rate: Tensor) -> Tensor:
+        """What `terms` gave, weighed at rates (B,); a scalar."""
+        return torch.stack([(by_rate(self.weights[k], rate) * v).mean() for k, v in terms.items()]).sum()
+
+
 __all__ = [
     "EarlyVGG",
+    "Weighed",
     "by_rate",
     "common_error",
     "degrade_pair",
@@ -163,6 +199,7 @@ __all__ = [
     "draw_views",
     "knots",
     "load_lpips",
+    "lpips_layers",
     "lpips_loss",
     "unit_distance",
     "view",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,21 +29,13 @@ from hflow.train.losses import (
     degrade_pair,
     draw_views,
     load_lpips,
+    lpips_layers,
     lpips_loss,
-    unit_distance,
     view,
 )
 
 YARD, PSNR = "yardstick", "log mse"
 BATCH, PIECE = 8, 200_000  # crops; weights whose products are taken at a time
-
-
-def layers(net: Any, x: Tensor, y: Tensor) -> list[Tensor]:
-    """LPIPS by layer, each (B,); x, y in [0, 1]."""
-    with torch.no_grad():
-        fx = net.features(x * 2 - 1)
-    pairs = zip(fx, net.features(y * 2 - 1), strict=True)
-    return [unit_distance(a, b, getattr(net, f"lin{k}").flatten()) for k, (a, b) in enumerate(pairs)]
 
 
 def losses(nets: dict[str, nn.Module], x: Tensor, y: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -54,9 +45,9 @@ def losses(nets: dict[str, nn.Module], x: Tensor, y: Tensor, rng: np.random.Gene
     seen = view(x, views, size), view(y, views, size)
     blur = torch.tensor([0.0, 0.04, 0.24, 0.44, 0.24, 0.04, 0.0])
     squared = (x - y).square().mean((1, 2, 3))
-    squeeze = layers(nets["squeeze"], *seen)
+    squeeze = lpips_layers(nets["squeeze"], *seen)
     found = {
-        YARD: sum(layers(nets["alex"], x, y)),
+        YARD: sum(lpips_layers(nets["alex"], x, y)),
         PSNR: (squared + 1e-4).log(),
         "mse": squared,
         "mse at half the size": (nn.functional.avg_pool2d(x - y, 2)).square().mean((1, 2, 3)),
