@@ -27,7 +27,7 @@ from hflow.nets.bundle import Model, exact
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
-STEPS = (0, 4, 8, 12, 18, 24, 30, 36, 40, 44)  # gradient steps of each effort, 0 to 9; a candidate after each
+STEPS = (0, 4, 8, 14, 20, 28, 36, 44, 52, 60)  # gradient steps of each effort, 0 to 9; a candidate after each
 PACE, SLOWER_FROM = 0.0035, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
 SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
 EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
