@@ -28,23 +28,27 @@ def mixed(device: str | torch.device) -> torch.autocast:
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=has_bf16(kind))
 
 
-class _Convolutions:
-    """How many threads want whole fp32 in a GPU's convolutions, which are in TF32 unless told; what was told before."""
+class _Switches:
+    """How many threads want whole fp32; what a GPU's convolutions (TF32 unless told) and a CPU's products were told."""
 
     lock = threading.Lock()
-    wanted, told = 0, True
+    wanted, told, products = 0, True, "none"
 
 
 @contextmanager
 def whole_fp32() -> Iterator[None]:
-    """No TF32 in convolutions: a picture's pixels are those that a CPU makes, to a step of 255.
+    """No TF32 in a GPU's convolutions, no bf16 in a CPU's products: the same pixels everywhere, to a step of 255.
 
-    It is a switch for the whole program, so the first thread turns it and the last one turns it back.
+    A program may have allowed either (`torch.set_float32_matmul_precision`), on some CPUs with effect. They are
+    switches for the whole program, so the first thread turns them and the last one turns them back.
     """
-    state, switch = _Convolutions, torch.backends.cudnn
+    state, switch = _Switches, torch.backends.cudnn
+    products = getattr(torch.backends.mkldnn, "matmul", None)  # from torch 2.9 on
     with state.lock:
         if state.wanted == 0:
             state.told, switch.allow_tf32 = switch.allow_tf32, False
+            if products is not None:
+                state.products, products.fp32_precision = products.fp32_precision, "ieee"
         state.wanted += 1
     try:
         yield
@@ -53,3 +57,5 @@ def whole_fp32() -> Iterator[None]:
             state.wanted -= 1
             if state.wanted == 0:
                 switch.allow_tf32 = state.told
+                if products is not None:
+                    products.fp32_precision = state.products
