@@ -39,8 +39,8 @@ class _Switches:
 def whole_fp32() -> Iterator[None]:
     """No TF32 in a GPU's convolutions, no bf16 in a CPU's products: the same pixels everywhere, to a step of 255.
 
-    A program may have allowed either (`torch.set_float32_matmul_precision`), on some CPUs with effect. They are
-    switches for the whole program, so the first thread turns them and the last one turns them back.
+    Convolutions are in TF32 unless told; bf16 in products is what `torch.set_float32_matmul_precision` may have allowed.
+    They are switches for the whole program, so the first thread turns them and the last one turns them back.
     """
     state, switch = _Switches, torch.backends.cudnn
     products = getattr(torch.backends.mkldnn, "matmul", None)  # from torch 2.9 on
