@@ -39,7 +39,7 @@ class _Switches:
 def whole_fp32() -> Iterator[None]:
     """No TF32 in a GPU's convolutions, no bf16 in a CPU's products: the same pixels everywhere, to a step of 255.
 
-    Convolutions are in TF32 unless told; bf16 in products is what `torch.set_float32_matmul_precision` may have allowed.
+    Convolutions are in TF32 unless told; bf16 in products is what `torch.set_float32_matmul_precision` may allow.
     They are switches for the whole program, so the first thread turns them and the last one turns them back.
     """
     state, switch = _Switches, torch.backends.cudnn
