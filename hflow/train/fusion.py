@@ -83,13 +83,14 @@ class Streams:
         return y.permute(0, 3, 1, 2) / self.model.gain(rate), planes
 
 
-def draw(n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[str], Tensor]:
-    """Random (level, m, mask labels, alpha) of a batch."""
+def draw(n: int, rng: np.random.Generator, tokens: bool = True) -> tuple[Tensor, Tensor, list[str], Tensor]:
+    """Random (level, m, mask labels, alpha) of a batch; without tokens the same levels of the continuous stream."""
     level = (LEVELS * rng.random(n) ** 0.7).astype(int).clip(0, LEVELS - 1)
     m = rng.choice(5, size=n, p=[0.66, 0.14, 0.1, 0.04, 0.06])
     masks = [MASKS[k] for k in rng.choice(len(MASKS), size=n, p=[0.05, 0.1, 0.2, 0.25, 0.2, 0.2])]
     alone = (m > 0) & (rng.random(n) < 0.12)
-    level = np.where(alone & (rng.random(n) < 0.5), -1, level)
+    level = np.where(alone & (rng.random(n) < 0.5) & tokens, -1, level)
+    m, alone = m * tokens, alone & tokens
     return torch.from_numpy(level), torch.from_numpy(m), masks, torch.from_numpy(np.where(alone, 0.0, 1.0)).float()
 
 
@@ -142,6 +143,7 @@ def main() -> None:
         "adversarial": 0.0,
         "cut": 0.1,
         "layered": 0.15,
+        "tokens": True,  # False: the plain control, a decoder that never sees any
         "predictor": "",
         "val_every": 500,
         "val_n": 32,
@@ -171,7 +173,7 @@ def main() -> None:
     clock, at = loop.spent, loop.step
     while not loop.done:
         x = photos.batch(cfg.batch, cfg.crop, rng).contiguous(memory_format=torch.channels_last)
-        level, m, masks, alpha = draw(cfg.batch, rng)
+        level, m, masks, alpha = draw(cfg.batch, rng, opts["tokens"])
         level, m, alpha = level.to(dev), m.to(dev), alpha.to(dev)
         views = draw_views(len(x), cfg.crop, cfg.crop, opts["lpips_crop"], rng).to(dev)
         y, planes = streams.planes(x, level, m, masks)
