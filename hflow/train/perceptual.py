@@ -26,7 +26,7 @@ from hflow.nets.bundle import Model, load
 from hflow.nets.perceptual import FILE, SIZES, Perceptual
 from hflow.nets.precision import mixed
 from hflow.train.data import Photos
-from hflow.train.loop import Loop, parse, save
+from hflow.train.loop import Loop, RunConfig, parse, save
 from hflow.train.losses import load_lpips
 from hflow.train.release import pack_floats
 
@@ -108,10 +108,10 @@ def decodes(model: Model, x: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.stack(out)
 
 
-def pool(path: Path, model: Model, photos: Photos, size: int, rng: np.random.Generator) -> Tensor:
+def pool(path: Path, model: Model, cfg: RunConfig, size: int, rng: np.random.Generator) -> Tensor:
     """(N, 3, 3, SIDE, SIDE) uint8: photos and two decodes of each; made once."""
     if not path.exists():
-        rows = []
+        photos, rows = Photos(cfg.data, tuple(cfg.shards), cfg.device, cfg.limit_shards), []
         for _ in range(-(-size // 8)):
             x = photos.batch(8, SIDE, rng)
             rows.append((torch.stack([x, *decodes(model, x, rng)], 1) * 255).round().to(torch.uint8).cpu())
@@ -129,8 +129,7 @@ class Known:
         self.scales: list[list[Tensor]] = [[], []]
         device = teacher.bases[0].device
         for half, rows in enumerate(self.scales):
-            parts = []
-            for chunk in data.split(8):
+            for k, chunk in enumerate(data.split(8)):
                 x, a, b = (v.float() / 255 for v in chunk.to(device).unbind(1))
                 step = torch.from_numpy(rng.uniform(0.08, 0.5, size=(len(x), 1, 1, 1))).float().to(device)
                 other = torch.where(torch.from_numpy(rng.random((len(x), 1, 1, 1)) < 0.5).to(device), x, b)
@@ -138,8 +137,11 @@ class Known:
                 if half:
                     pictures = F.avg_pool2d(pictures, 2)
                 seen = [pictures, *student.beside(pictures), *teacher(pictures)]
-                parts.append([v.unflatten(0, (3, -1)).transpose(0, 1).half() for v in seen])
-            rows += [torch.cat(column) for column in zip(*parts, strict=True)]
+                found = [v.unflatten(0, (3, -1)).transpose(0, 1).half() for v in seen]
+                if not k:  # room for all: they are most of the memory, and must not be there twice
+                    rows += [v.new_empty(len(data), *v.shape[1:]) for v in found]
+                for row, v in zip(rows, found, strict=True):
+                    row[8 * k : 8 * k + len(v)] = v
 
     def batch(self, n: int, rng: np.random.Generator) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Pictures, what the analysis network sees, (3n, C, h, w), n of each kind; the teacher's features of each."""
@@ -174,8 +176,7 @@ def main() -> None:
     loop = Loop(cfg, student, extra)
     student.to(memory_format=torch.channels_last)
     rng = np.random.default_rng(cfg.seed)
-    photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
-    data = pool(loop.folder / "pool.pt", model, photos, opts["pool"], rng)
+    data = pool(loop.folder / "pool.pt", model, cfg, opts["pool"], rng)
     held, data = data[:64], data[64:]
     squeeze = load_lpips(cfg.metrics, "squeeze").to(dev).requires_grad_(False)
     if "bases" not in extra:
