@@ -274,6 +274,15 @@ def test_joint_and_fusion_take_a_step(recipe: Callable[..., Path], tmp_path: Pat
     release.build(saved(five), checkpoints(7)[1], checkpoints(7)[2], small=True)  # the critic is not released
 
 
+def test_the_plain_control_has_no_tokens_and_is_otherwise_the_same() -> None:
+    (level, m, _, alpha), (plain, none, _, one) = (
+        fusion.draw(500, np.random.default_rng(0), tokens) for tokens in (True, False)
+    )
+    assert (m > 0).any() and (level < 0).any() and (alpha == 0).any()
+    assert not none.any() and (one == 1).all()
+    assert (plain[level >= 0] == level[level >= 0]).all() and (plain >= 0).all()
+
+
 @needs_metrics
 def test_the_perceptual_network_takes_a_step(recipe: Callable[..., Path], tiny: Model) -> None:
     out = recipe(perceptual, "recipe.pool=72", "recipe.bundle=tiny")
