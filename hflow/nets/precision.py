@@ -10,6 +10,7 @@ import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import torch
 
@@ -28,11 +29,18 @@ def mixed(device: str | torch.device) -> torch.autocast:
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=has_bf16(kind))
 
 
-class _Switches:
-    """How many threads want whole fp32; what a GPU's convolutions (TF32 unless told) and a CPU's products were told."""
+# Whose setting, its name, and what it says for whole fp32: a GPU's convolutions, a CPU's products (from torch 2.9 on).
+SWITCHES: list[tuple[Any, str, Any]] = [(torch.backends.cudnn, "allow_tf32", False)]
+if hasattr(torch.backends.mkldnn, "matmul"):
+    SWITCHES.append((torch.backends.mkldnn.matmul, "fp32_precision", "ieee"))
+
+
+class _Wish:
+    """How many threads want whole fp32, and what the switches said before the first."""
 
     lock = threading.Lock()
-    wanted, told, products = 0, True, "none"
+    wanted = 0
+    before: ClassVar[list[Any]] = []
 
 
 @contextmanager
@@ -42,20 +50,17 @@ def whole_fp32() -> Iterator[None]:
     Convolutions are in TF32 unless told; bf16 in products is what `torch.set_float32_matmul_precision` may allow.
     They are switches for the whole program, so the first thread turns them and the last one turns them back.
     """
-    state, switch = _Switches, torch.backends.cudnn
-    products = getattr(torch.backends.mkldnn, "matmul", None)  # from torch 2.9 on
-    with state.lock:
-        if state.wanted == 0:
-            state.told, switch.allow_tf32 = switch.allow_tf32, False
-            if products is not None:
-                state.products, products.fp32_precision = products.fp32_precision, "ieee"
-        state.wanted += 1
+    with _Wish.lock:
+        if _Wish.wanted == 0:
+            _Wish.before = [getattr(whose, name) for whose, name, _ in SWITCHES]
+            for whose, name, whole in SWITCHES:
+                setattr(whose, name, whole)
+        _Wish.wanted += 1
     try:
         yield
     finally:
-        with state.lock:
-            state.wanted -= 1
-            if state.wanted == 0:
-                switch.allow_tf32 = state.told
-                if products is not None:
-                    products.fp32_precision = state.products
+        with _Wish.lock:
+            _Wish.wanted -= 1
+            if _Wish.wanted == 0:
+                for (whose, name, _), told in zip(SWITCHES, _Wish.before, strict=True):
+                    setattr(whose, name, told)

@@ -86,11 +86,10 @@ class Streams:
 def draw(n: int, rng: np.random.Generator, tokens: bool = True) -> tuple[Tensor, Tensor, list[str], Tensor]:
     """Random (level, m, mask labels, alpha) of a batch; without tokens the same levels of the continuous stream."""
     level = (LEVELS * rng.random(n) ** 0.7).astype(int).clip(0, LEVELS - 1)
-    m = rng.choice(5, size=n, p=[0.66, 0.14, 0.1, 0.04, 0.06])
+    m = tokens * rng.choice(5, size=n, p=[0.66, 0.14, 0.1, 0.04, 0.06])
     masks = [MASKS[k] for k in rng.choice(len(MASKS), size=n, p=[0.05, 0.1, 0.2, 0.25, 0.2, 0.2])]
     alone = (m > 0) & (rng.random(n) < 0.12)
-    level = np.where(alone & (rng.random(n) < 0.5) & tokens, -1, level)
-    m, alone = m * tokens, alone & tokens
+    level = np.where(alone & (rng.random(n) < 0.5), -1, level)
     return torch.from_numpy(level), torch.from_numpy(m), masks, torch.from_numpy(np.where(alone, 0.0, 1.0)).float()
 
 
