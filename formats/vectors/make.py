@@ -110,10 +110,24 @@ def make_cut(name: str, case: Case, share: float, model: Model) -> bytes:
         return truncate(whole, int(share * len(whole)), device="cpu")
 
 
+def in_passes() -> dict[str, Case]:
+    """What is to be decoded with the bundle that has slices of one, two and four passes, and the finer tables."""
+    return {
+        "passes": Case("slices of 4, 1 and 2 passes", 300, 250, 40, 0, "none"),
+        "passes_1x1": Case("one cell: three of four passes are empty", 1, 1, m=0, mask="none"),
+        "passes_row": Case("one row of cells: two of four passes are empty", 200, 20, m=1, mask="1_4"),
+        "passes_column": Case("one column of cells", 30, 170, m=2, mask="1_2"),
+        "passes_zeros": Case("all latents are 0", 260, 200, 10, 0, "none", spread=0),
+        "passes_escapes": Case("many escaped latents", 130, 140, m=0, mask="none", spread=60),
+        "passes_enhanced": Case("an enhancement, under narrowed tables", 150, 90, 20, 0, "none", layers=(45,)),
+        "passes_level_0": Case("lowest rate level", 190, 170, level=0, m=0, mask="none", spread=0.3),
+    }
+
+
 def facts_of(name: str, data: bytes, model: Model) -> dict[str, Any]:
     """What the manifest says of a file that is to be decoded. Both decoders have to agree on it."""
     file = parse(data)
-    found, second = indices(model, file), decode(data, HERE / "bundle")
+    found, second = indices(model, file), decode(data, model.path)
     layers = zip((layer.y for layer in found.layers), second.layers, strict=True)
     for a, b in ((found.y, second.y), (found.tokens, second.tokens), *layers):
         if a is not None and not np.array_equal(a, b):
@@ -162,14 +176,17 @@ def main() -> None:
     if manifest["bundle"]["sha256"] != model.digest.hex():
         raise SystemExit("the files in manifest.json belong to another bundle")
 
-    def add(group: str, name: str, says: str, make_bytes: Callable[[], bytes], **about: str) -> None:
+    def add(
+        group: str, name: str, says: str, make_bytes: Callable[[], bytes], model: Model = model, **about: str
+    ) -> None:
         if f"{name}.hfc" in {entry["file"] for entry in manifest[group]}:
             return
         data = make_bytes()
         (HERE / group).mkdir(exist_ok=True)
         (HERE / group / f"{name}.hfc").write_bytes(data)
         facts = about or facts_of(name, data, model)
-        manifest[group].append({"file": f"{name}.hfc", "says": says, "bytes": len(data), **facts})
+        other = {} if model.path.name == "bundle" else {"bundle": model.path.name}
+        manifest[group].append({"file": f"{name}.hfc", "says": says, "bytes": len(data), **other, **facts})
 
     for name, case in cases().items():
         add("decoded", name, case.says, partial(make, name, case, model))
@@ -180,6 +197,11 @@ def main() -> None:
     add("decoded", "explicit", "explicit layout without need", partial(explicit, file, plain))
     for name, (says, error, text, data) in refused(model).items():
         add("refused", name, says, partial(bytes, data), error=error, text=text)
+    finer = load(HERE / "bundle_253")
+    for name, case in in_passes().items():
+        add("decoded", name, case.says, partial(make, name, case, finer), finer)
+    cut = partial(make_cut, "cut_passes", Case("", 200, 170, m=0, mask="none"), 0.4, finer)
+    add("decoded", "cut_passes", "flag cut: y ends within a slice", cut, finer)
     path.write_text(text_of(manifest))
 
 

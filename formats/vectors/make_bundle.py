@@ -1,11 +1,12 @@
-"""The bundle of the conformance files: small random networks. Made once; the files depend on every bit of it.
+"""The bundles of the conformance files: small random networks. Made once; the files depend on every bit of them.
 
-python formats/vectors/make_bundle.py FOLDER
+python formats/vectors/make_bundle.py 255|253 FOLDER
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,23 +17,24 @@ from hflow.nets.bundle import FloatNets
 from hflow.nets.config import NetConfig
 from hflow.nets.continuous import LatentTwin
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
-from hflow.train.release import pack_floats, write
+from hflow.train.release import heard, pack_floats, write
 
 CONFIG = NetConfig(
     widths=(8, 8, 16, 16), enc_blocks=(1, 1, 1), dec_blocks=(1, 1, 1), corr_blocks=(1, 1), latent=7, fine=1,
     slices=(2, 5), hyper=3, rates=3, m_max=4, codewords=256, dims=4,
 )  # fmt: skip
+CONFIGS = {255: CONFIG, 253: replace(CONFIG, slices=(2, 3, 2), passes=(4, 1, 2), scales=48)}
 HIDDEN, WIDE = 24, 20
 SIZE = PredictorConfig(width=24, heads=2, blocks=3, hidden=36)
-ABOUT = {"number": 255, "license": "CC0-1.0", "ladder": [{"bpp": 99, "m": 1, "mask": "all"}]}
+ABOUT = {"license": "CC0-1.0", "ladder": [{"bpp": 99, "m": 1, "mask": "all"}]}
 
 
 @torch.no_grad()
-def networks() -> tuple[FloatNets, LatentTwin, PredictorTwin]:
+def networks(cfg: NetConfig) -> tuple[FloatNets, LatentTwin, PredictorTwin]:
     """Random weights, scaled so that sums saturate now and then and all table entries are in use."""
     torch.manual_seed(2024)
-    nets, latent, predictor = FloatNets(CONFIG), LatentTwin(CONFIG, HIDDEN, WIDE), PredictorTwin(CONFIG, SIZE)
-    nets.gain.log_gain.copy_(torch.linspace(-2.4, 1, CONFIG.rates)[:, None].expand(-1, CONFIG.latent))
+    nets, latent, predictor = FloatNets(cfg), LatentTwin(cfg, HIDDEN, WIDE), PredictorTwin(cfg, SIZE)
+    nets.gain.log_gain.copy_(torch.linspace(-2.4, 1, cfg.rates)[:, None].expand(-1, cfg.latent))
     nets.decoder.inp.weight.mul_(4)  # so that tokens show in pixels
     nets.decoder.full[1].weight.mul_(8)
     for part, gain in ((latent, 3.5), (predictor, 2.2)):
@@ -53,13 +55,17 @@ def networks() -> tuple[FloatNets, LatentTwin, PredictorTwin]:
 
 
 def main() -> None:
-    nets, *twins = networks()
+    number, folder = int(sys.argv[1]), Path(sys.argv[2])
+    cfg = CONFIGS[number]
+    nets, *twins = networks(cfg)
     state = {k: v for k, v in nets.state_dict().items() if k != "pq.counts"}
     arrays = {f"float.{k}": v for k, v in pack_floats(state, small=True).items()}
     for name, twin in zip(("latent", "predictor"), twins, strict=True):
         assert isinstance(twin, nn.Module)
-        arrays |= {f"int.{name}.{k}": v for k, v in export(twin)[0].items()}
-    write(Path(sys.argv[1]), arrays, CONFIG, {**ABOUT, "name": "vectors"})
+        flat = export(twin)[0]
+        flat = heard(flat, cfg) if name == "latent" and cfg.passes else flat
+        arrays |= {f"int.{name}.{k}": v for k, v in flat.items()}
+    write(folder, arrays, cfg, {"number": number, **ABOUT, "name": f"vectors-{number}"})
 
 
 if __name__ == "__main__":

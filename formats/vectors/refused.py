@@ -13,7 +13,7 @@ from hflow.codec.geometry import Geometry, anchor
 from hflow.container import Section, parse, serialize
 from hflow.container.crc import crc16
 from hflow.container.model import EXPLICIT, Kind
-from hflow.entropy import Encoder
+from hflow.entropy import Encoder, Tables
 from hflow.errors import FormatError
 from hflow.nets.bundle import Model
 from hflow.reference.ops import scale_index
@@ -43,7 +43,7 @@ def stray_latent(model: Model, case: Case) -> bytes:
     geo = Geometry(case.width, case.height)
     z, y, _ = draw(case, model, np.random.default_rng(1))
     y[0, 0, 0] = latents.LIMIT + 1
-    writer = latents._Writer()
+    writer = latents._Writer(model)
     with suppress(FormatError):
         latents._run(model, geo, case.level or 0, writer, z, y)
     return writer.coder.finish()
@@ -53,9 +53,9 @@ def endless_escape(model: Model, level: int) -> bytes:
     """A continuous stream of one cell of z: an escape whose Exp-Golomb prefix has 21 zeros."""
     at = anchor(level, model.cfg.rates)
     mean, scale = (model.ops.numpy(t.rows)[at] for t in (model.latent.z_mean, model.latent.z_scale))
-    ids = 8 * scale_index(scale, 3) + mean % 8
+    ids = 8 * scale_index(scale, 3, 40) + mean % 8
     coder = Encoder()
-    coder.encode_tables(np.full(len(ids), 31), ids, np.array(LATENT))
+    coder.encode_tables(np.full(len(ids), 31), ids, Tables(np.array(LATENT[40])))
     coder.encode_bits(np.zeros(22, int), 1)
     coder.encode_bits(np.array([1]), 1)
     return coder.finish()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+from functools import lru_cache
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,12 @@ from hflow.integer import scales as S
 from hflow.nets import continuous as C
 from hflow.nets.bundle import Model, exact
 
-TABLES = Tables(np.array(S.latent_tables(), dtype=np.int64))
-LOG2 = np.log2(2.0**S.FREQ_BITS / TABLES.freqs)
 LIMIT = 2**15 - 1  # latents are 16-bit integers
+
+
+@lru_cache
+def _tables(scales: int) -> Tables:
+    return Tables(np.array(S.latent_tables(scales), dtype=np.int64), 2 ** S.TABLE_BITS[scales])
 
 
 class _Coder:
@@ -27,6 +30,9 @@ class _Coder:
 
     bounds: what is known of the values, None if nothing is.
     """
+
+    def __init__(self, model: Model) -> None:
+        self.tables = _tables(model.cfg.scales)
 
     def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
         raise NotImplementedError
@@ -47,23 +53,25 @@ def nearest(ids: np.ndarray) -> np.ndarray:
 
 
 class _Writer(_Coder):
-    def __init__(self) -> None:
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
         self.coder = Encoder()
 
     def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
         assert values is not None
-        encode_latents(self.coder, values, ids, TABLES, bounds)
+        encode_latents(self.coder, values, ids, self.tables, bounds)
         return values
 
 
-def bits(values: np.ndarray, ids: np.ndarray, bounds: Bounds | None = None) -> np.ndarray:
-    """What values (N,), less their means, take under tables `ids`, (N,), narrowed by what is known of them."""
+def bits(values: np.ndarray, ids: np.ndarray, tables: Tables, bounds: Bounds | None = None) -> np.ndarray:
+    """What values (N,), less their means, take under the tables `ids`, (N,), narrowed by what is known of them."""
     size = np.abs(values)
     symbols = np.where(size <= 15, values + 15, 31)
     if bounds is None:
-        out = LOG2[ids, symbols]
+        out = tables.bits[ids, symbols]
     else:
-        out = S.FREQ_BITS - np.log2(narrowed(TABLES.freqs[ids], *bounds)[np.arange(len(ids)), symbols])
+        freqs = narrowed(tables.freqs[ids], *bounds, tables.total)
+        out = np.log2(tables.total / freqs[np.arange(len(ids)), symbols])
     large = size > 15
     out[large] += 2 * np.floor(np.log2(size[large] - 15)) + 2
     return out
@@ -72,33 +80,36 @@ def bits(values: np.ndarray, ids: np.ndarray, bounds: Bounds | None = None) -> n
 class _Meter(_Coder):
     """Counts bits instead of writing them."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
         self.bits = 0.0
 
     def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
         assert values is not None
-        self.bits += float(bits(values, ids, bounds).sum())
+        self.bits += float(bits(values, ids, self.tables, bounds).sum())
         return values
 
 
 class _Reader(_Coder):
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, model: Model, data: bytes) -> None:
+        super().__init__(model)
         self.coder = Decoder(data)
 
     def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
-        return decode_latents(self.coder, ids, TABLES, bounds)
+        return decode_latents(self.coder, ids, self.tables, bounds)
 
 
 class _Mapper(_Coder):
     """Reads, and notes what each value of each group took."""
 
-    def __init__(self, reader: _Coder) -> None:
+    def __init__(self, model: Model, reader: _Coder) -> None:
+        super().__init__(model)
         self.reader = reader
         self.groups: list[np.ndarray] = []
 
     def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
         found = self.reader.code(values, ids, bounds)
-        self.groups.append(bits(found, ids, bounds))
+        self.groups.append(bits(found, ids, self.tables, bounds))
         return found
 
 
@@ -108,13 +119,14 @@ class _CutReader(_Coder):
     known: of each group, which of its values were there.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, model: Model, data: bytes) -> None:
+        super().__init__(model)
         self.coder = CutDecoder(data)
         self.groups = 0
         self.known: list[np.ndarray] = []
 
     def code(self, values: np.ndarray | None, ids: np.ndarray, bounds: Bounds | None) -> np.ndarray:
-        found, known = self.coder.decode_latents(ids, TABLES, bounds)
+        found, known = self.coder.decode_latents(ids, self.tables, bounds)
         self.groups += self.coder.open
         self.known.append(known)
         return np.where(known, found, nearest(ids))
@@ -124,8 +136,8 @@ def _prior(model: Model, geo: Geometry, level: int) -> tuple[np.ndarray, np.ndar
     """Means (eighths) and scale indices of all of z, flat."""
     at = model.ops.index([anchor(level, model.cfg.rates)])
     shape = geo.zh, geo.zw, model.cfg.hyper
-    both = model.ops.numpy(model.ops.cat(C.hyper_prior(model.ops, model.latent, at)))[0]  # one wait for a GPU, not two
-    mean, scale = (np.broadcast_to(v, shape).ravel() for v in np.split(both, 2, axis=-1))
+    both = model.ops.cat(C.hyper_prior(model.ops, model.latent, at, model.cfg.scales))  # one wait for a GPU, not two
+    mean, scale = (np.broadcast_to(v, shape).ravel() for v in np.split(model.ops.numpy(both)[0], 2, axis=-1))
     return mean, scale
 
 
@@ -143,10 +155,10 @@ def _run(
     mean, scale = _prior(model, geo, level)
     z = coder.group(None if z is None else z.ravel(), mean, scale).reshape(geo.zh, geo.zw, cfg.hyper)
     found = np.zeros((geo.h, geo.w, cfg.latent), dtype=np.int64)
-    places = list(_places(model, geo))
+    places = _places(model, geo)
 
     def code(s: int, turn: int, params: np.ndarray) -> np.ndarray:
-        here, channels = part = places[2 * s + turn]
+        here, channels = part = places[s][turn]
         given = None if y is None else y[part].ravel()
         within = None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
         means, scales = np.split(params[here].astype(np.int64, copy=False), 2, axis=1)
@@ -169,7 +181,7 @@ def _run(
 
 def write(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None) -> bytes:
     """The section's bytes."""
-    coder = _Writer()
+    coder = _Writer(model)
     _run(model, geo, level, coder, z, y, bounds)
     return coder.coder.finish()
 
@@ -178,7 +190,7 @@ def measure(
     model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None
 ) -> float:
     """Its size in bits, without writing it; at most a byte below the truth."""
-    coder = _Meter()
+    coder = _Meter(model)
     _run(model, geo, level, coder, z, y, bounds)
     return coder.bits
 
@@ -192,7 +204,7 @@ def read_both(
     model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """z (zh, zw, Cz) and y: what `write` was given. FormatError if the bytes cannot be."""
-    return _run(model, geo, level, _Reader(data), None, None, bounds)
+    return _run(model, geo, level, _Reader(model, data), None, None, bounds)
 
 
 def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray:
@@ -200,7 +212,7 @@ def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray
 
     FormatError if not even z is whole.
     """
-    coder = _CutReader(data)
+    coder = _CutReader(model, data)
     _, y = _run(model, geo, level, coder, None, None)
     if not coder.groups:
         raise FormatError(f"too short: {len(data)} bytes of the continuous stream do not make a picture")
@@ -209,20 +221,21 @@ def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray
 
 def read_known(model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     """y (h, w, C) of a stream whose end may be missing, 0 where it is, and what of it is there, (h, w, C) bool."""
-    coder = _CutReader(data)
+    coder = _CutReader(model, data)
     _, y = _run(model, geo, level, coder, None, None, bounds)
     known = np.zeros(y.shape, dtype=bool)
-    for (here, channels), group in zip(_places(model, geo), coder.known[1:], strict=True):
+    for (here, channels), group in zip(chain(*_places(model, geo)), coder.known[1:], strict=True):
         known[here, channels] = group.reshape(int(here.sum()), channels.stop - channels.start)
     return np.where(known, y, 0), known
 
 
-def _places(model: Model, geo: Geometry) -> Iterator[tuple[np.ndarray, slice]]:
-    """Cells (h, w) bool and channels of each group of y, in coding order."""
-    first = C.checkerboard(geo.h, geo.w) > 0
-    for start, end in pairwise(np.cumsum([0, *model.cfg.slices])):
-        for here in (first, ~first):
-            yield here, slice(start, end)
+def _places(model: Model, geo: Geometry) -> list[list[tuple[np.ndarray, slice]]]:
+    """Cells (h, w) bool and channels of each pass of each slice of y, in coding order."""
+    ends, counts = np.cumsum([0, *model.cfg.slices]), model.cfg.turns
+    return [
+        [(cells > 0, slice(start, end)) for cells in C.passes(geo.h, geo.w, n)]
+        for (start, end), n in zip(pairwise(ends), counts, strict=True)
+    ]
 
 
 @torch.inference_mode()
@@ -233,7 +246,7 @@ def least(model: Model, geo: Geometry, level: int, data: bytes) -> int:
     low, high = 0, len(data)  # `high` is enough
     while low < high:
         middle = (low + high) // 2
-        coder = _CutReader(data[:middle])
+        coder = _CutReader(model, data[:middle])
         coder.group(None, mean, scale)
         low, high = (low, middle) if coder.groups else (middle + 1, high)
     return high
@@ -243,10 +256,10 @@ def read_map(
     model: Model, geo: Geometry, level: int, data: bytes, cut: bool = False, bounds: Bounds | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """y (h, w, C) and how many bits each cell took (h, w); those of z are shared out evenly."""
-    coder = _Mapper(_CutReader(data) if cut else _Reader(data))
+    coder = _Mapper(model, _CutReader(model, data) if cut else _Reader(model, data))
     _, y = _run(model, geo, level, coder, None, None, bounds)
     z = coder.groups[0].reshape(geo.zh, geo.zw, -1).sum(2) / 16
     spent = np.repeat(np.repeat(z, 4, 0), 4, 1)[: geo.h, : geo.w].copy()
-    for (here, channels), group in zip(_places(model, geo), coder.groups[1:], strict=True):
+    for (here, channels), group in zip(chain(*_places(model, geo)), coder.groups[1:], strict=True):
         spent[here] += group.reshape(int(here.sum()), channels.stop - channels.start).sum(1)
     return y, spent

@@ -75,12 +75,10 @@ class CudaTape:
 TAPES: dict[str, Callable[[torch.device], Tape]] = {"cuda": CudaTape} if os.environ.get("HFLOW_GRAPHS") == "1" else {}
 
 
-def walk(
-    model: Model, z: Any, at: Any, h: int, w: int, fill: C.Fill, passes: list[tuple[np.ndarray, Any]] | None = None
-) -> None:
+def walk(model: Model, z: Any, at: Any, h: int, w: int, fill: C.Fill, passes: C.Passes | None = None) -> None:
     """From z (1, zh, zw, Cz) and its anchor rate (1,) through all of y (h, w, C)."""
     hyper = C.hyper_features(model.ops, model.tables, model.latent, z, at, h, w)
-    for _ in C.walk(model.ops, model.tables, model.latent, hyper, model.cfg.slices, fill, model.local, passes):
+    for _ in C.walk(model.ops, model.tables, model.latent, hyper, model.cfg, fill, model.local, passes):
         pass
 
 
@@ -107,7 +105,7 @@ class Recording:
         ops, h, w = model.ops, geo.h, geo.w
         with tape.running():
             # All that comes from the host is there before, and all that a graph reads is kept as long as the graph is.
-            passes = C.passes(ops, h, w)
+            passes = C.all_passes(ops, h, w, model.cfg)
             self.z, self.z_here = _twice(torch.zeros(1, geo.zh, geo.zw, model.cfg.hyper, device=ops.device))
             self.at, self.at_here = _twice(torch.zeros(1, dtype=torch.int64, device=ops.device))
             self.reads = model.tables, model.latent, model.local, passes

@@ -30,9 +30,9 @@ def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) ->
     t, at = C.tables(ops), ops.index([anchor(level, cfg.rates)])
     y, hard, z = (v.permute(0, 2, 3, 1) for v in (y, hard, z))
     h, w = y.shape[1:3]
-    mean, scale = C.hyper_prior(ops, p, at)
-    total = table_bits(z, mean, scale).sum()
-    rounded = float(table_bits(round_ste(z.detach()), mean, scale).sum())
+    mean, scale = C.hyper_prior(ops, p, at, cfg.scales)
+    total = table_bits(z, mean, scale, cfg.scales).sum()
+    rounded = float(table_bits(round_ste(z.detach()), mean, scale, cfg.scales).sum())
     hyper = C.hyper_features(ops, t, p, round_ste(z), at, h, w)
     ends = np.cumsum([0, *cfg.slices])
 
@@ -40,11 +40,11 @@ def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) ->
         nonlocal total, rounded
         here = slice(ends[s], ends[s + 1])
         known = torch.from_numpy(mask[None, :, :, None]).to(y.device)
-        total = total + (table_bits(y[..., here], mean, scale) * known).sum()
+        total = total + (table_bits(y[..., here], mean, scale, cfg.scales) * known).sum()
         with torch.no_grad():
-            rounded += float((table_bits(hard[..., here], mean, scale) * known).sum())
+            rounded += float((table_bits(hard[..., here], mean, scale, cfg.scales) * known).sum())
         return hard[..., here]
 
-    for _ in C.walk(ops, t, p, hyper, cfg.slices, fill, model.local):
+    for _ in C.walk(ops, t, p, hyper, cfg, fill, model.local):
         pass
     return total, rounded

@@ -8,28 +8,29 @@ import numpy as np
 import numpy.typing as npt
 
 from hflow.entropy.flush import shortest
-from hflow.entropy.tables import FAMILY, MAX_BITS, Ints, Tables, check_symbols, check_tables, uniform, weights
+from hflow.entropy.tables import FAMILY, MAX_BITS, TOTAL, Ints, Tables, check_symbols, check_tables, uniform, weights
 from hflow.errors import FormatError
 
 
 class Encoder:
     """Appends symbols to one stream. A `Decoder` must be asked for the same calls in the same order.
 
-    A table is V integers >= 1 that sum to 2**16; with V = 1 there is nothing to say and nothing is written.
+    A table is V integers >= 1 that sum to `total`, a power of two up to 2**24; with V = 1 there is nothing to say and
+    nothing is written.
     All methods raise ValueError for tables or symbols that break these rules.
     """
 
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
 
-    def encode(self, symbols: Ints, freqs: Ints) -> None:
-        """Symbols (N,) in 0..V-1, each under its own table: freqs (N, V)."""
-        check_tables(freqs)
+    def encode(self, symbols: Ints, freqs: Ints, total: int = TOTAL) -> None:
+        """Symbols (N,) in 0..V-1, each under its own table: freqs (N, V), which sum to `total`."""
+        check_tables(freqs, total)
         symbols = check_symbols(symbols, freqs.shape[1])
         if len(symbols) != len(freqs):
             raise ValueError(f"{len(symbols)} symbols with {len(freqs)} tables")
         if len(symbols) and freqs.shape[1] > 1:
-            self._coder.encode(symbols, FAMILY, weights(freqs))
+            self._coder.encode(symbols, FAMILY, weights(freqs, total))
 
     def encode_tables(self, symbols: Ints, table_ids: Ints, tables: Tables) -> None:
         """Symbols (N,) in 0..V-1 under few tables, symbol n under the one with the number table_ids[n].
@@ -73,12 +74,12 @@ class Decoder:
         words = np.frombuffer(data + bytes(-len(data) % 4), dtype=">u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
-    def decode(self, freqs: Ints) -> npt.NDArray[np.int64]:
+    def decode(self, freqs: Ints, total: int = TOTAL) -> npt.NDArray[np.int64]:
         """Symbols (N,) in 0..V-1 under freqs (N, V): the mirror of `Encoder.encode`."""
-        check_tables(freqs)
+        check_tables(freqs, total)
         if not len(freqs) or freqs.shape[1] == 1:
             return np.zeros(len(freqs), dtype=np.int64)
-        return self._decode(FAMILY, weights(freqs)).astype(np.int64)
+        return self._decode(FAMILY, weights(freqs, total)).astype(np.int64)
 
     def decode_tables(self, table_ids: Ints, tables: Tables) -> npt.NDArray[np.int64]:
         """Symbols (N,) in 0..V-1 for table_ids (N,) into T tables: the mirror of `Encoder.encode_tables`."""

@@ -37,7 +37,7 @@ def encode_latents(enc: Encoder, values: Ints, table_ids: Ints, tables: Tables, 
         enc.encode_tables(symbols, table_ids, tables)
     else:
         for part, freqs in _narrow(table_ids, tables, bounds):
-            enc.encode(symbols[part], freqs)
+            enc.encode(symbols[part], freqs, tables.total)
     in_order = values[grouped(table_ids)]
     for value in in_order[np.abs(in_order) > BIAS].tolist():
         rest = abs(value) - FIRST_ESCAPED + 1
@@ -61,7 +61,7 @@ def decode_symbols(dec: Decoder, table_ids: Ints, tables: Tables, bounds: Bounds
         return dec.decode_tables(table_ids, tables) - BIAS
     symbols = np.zeros(len(table_ids), dtype=np.int64)
     for part, freqs in _narrow(table_ids, tables, bounds):
-        symbols[part] = dec.decode(freqs)
+        symbols[part] = dec.decode(freqs, tables.total)
     return symbols - BIAS
 
 
@@ -70,7 +70,7 @@ def _narrow(table_ids: Ints, tables: Tables, bounds: Bounds) -> Iterator[tuple[I
     order = grouped(table_ids)
     for start in range(0, len(order), BLOCK):
         part = order[start : start + BLOCK]
-        yield part, narrowed(tables.freqs[table_ids[part]], bounds[0][part], bounds[1][part])
+        yield part, narrowed(tables.freqs[table_ids[part]], bounds[0][part], bounds[1][part], tables.total)
 
 
 def escaped(values: Values, table_ids: Ints) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 ACT = 4  # hidden activations, queries, keys, values: int8, range +-8
 NORM = 5  # normalised activations: int8, range +-4
@@ -14,9 +15,10 @@ LOGIT = 5  # logits: 32 steps per octave
 ACC_LIMIT = 2**24  # every accumulated sum stays below: exact in fp32, in any order
 FREQ_BITS = 16  # frequencies of a symbol sum to 2^16
 MEAN = 3  # means of the continuous latent: eighths
-SCALES = 40  # scale indices of the continuous latent
+WIDER = 32  # scale indices of the continuous latent, of those that a bundle has, above an output of zero
 OCTAVES = 10  # by which steps of two layers of the latent can differ at most
-SCALE_MIN, SCALE_STEP = math.log(0.055), 0.155  # log of the logistic scale = SCALE_MIN + index * SCALE_STEP
+SCALE_ZERO, SCALE_STEP = math.log(0.055) + 8 * 0.155, 0.155  # log of the logistic scale at an output of zero; a step
+TABLE_BITS = {40: 16, 48: 24}  # by the number of scales: frequencies of the latent's tables sum to 2 to the power of it
 
 
 def gelu_table() -> list[int]:
@@ -48,8 +50,13 @@ def power_table() -> list[int]:
     return [math.floor(2 ** (16 + i / 64)) for i in range(64)]
 
 
-def latent_tables() -> list[list[int]]:
-    """SCALES * 8 tables of 32 frequencies (sum 2^16): logistic, scale index major, mean fraction minor.
+def log_scale(index: Any, scales: int) -> Any:
+    """Logarithm of the logistic scale of an index in 0..scales-1."""
+    return SCALE_ZERO + (index + (WIDER - scales)) * SCALE_STEP
+
+
+def latent_tables(scales: int) -> list[list[int]]:
+    """scales * 8 tables of 32 frequencies: logistic, scale index major, mean fraction minor. scales: of TABLE_BITS.
 
     Entry s < 31 is the value s - 15 relative to the integer mean, entry 31 is everything else.
     """
@@ -57,14 +64,15 @@ def latent_tables() -> list[list[int]]:
     def cdf(x: float) -> float:
         return 0.5 * (1 + math.tanh(x / 2))
 
-    out = []
-    for index in range(SCALES):
-        scale = math.exp(SCALE_MIN + index * SCALE_STEP)
+    out, total = [], 2 ** TABLE_BITS[scales]
+    half = 0.5 if scales > 40 else 0.0  # finer tables are rounded: then next to nothing less than 1/2 is as good as 1/2
+    for index in range(scales):
+        scale = math.exp(log_scale(index, scales))
         for frac in range(2**MEAN):
             mean = frac / 2**MEAN
             p = [max(0.0, cdf((v + 0.5 - mean) / scale) - cdf((v - 0.5 - mean) / scale)) for v in range(-15, 16)]
             p.append(max(0.0, 1 - sum(p)))
-            freq = [1 + math.floor(q * (2**FREQ_BITS - 32) / sum(p)) for q in p]
-            freq[freq.index(max(freq))] += 2**FREQ_BITS - sum(freq)
+            freq = [1 + math.floor(q * (total - 32) / sum(p) + half) for q in p]
+            freq[freq.index(max(freq))] += total - sum(freq)
             out.append(freq)
     return out

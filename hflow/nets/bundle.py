@@ -134,9 +134,9 @@ def latent_size(arrays: dict[str, np.ndarray]) -> tuple[int, int]:
 
 
 def local_weights(cfg: NetConfig) -> Iterator[tuple[str, int]]:
-    """In a rate model, the names of the slices' `local` weights, and how many channels of y each slice can know."""
+    """In a rate model, the names of the slices' `local` weights, and how many channels of y each of them can know."""
     for s, known in enumerate(np.cumsum(cfg.slices).tolist()):
-        yield f"slices.{s}.local.weight", known
+        yield f"slices.{s}.local.weight", known - cfg.slices[s] if cfg.passes else known
 
 
 def widened(arrays: dict[str, np.ndarray], cfg: NetConfig) -> dict[str, np.ndarray]:
@@ -208,7 +208,7 @@ def _load(path: Path, device: str, ops: Any) -> Model:
     latent = tree(integers, ops.const)
     return Model(
         path=path, name=name, number=number, digest=digest, cfg=cfg, nets=nets, ops=ops,
-        tables=tables(ops), latent=latent, local=by_source(ops, latent, cfg.slices),
+        tables=tables(ops), latent=latent, local=by_source(ops, latent, cfg),
         predictor=tree(split(arrays, "int.predictor"), ops.const), ladder=ladder, device=torch.device(device),
     )  # fmt: skip
 

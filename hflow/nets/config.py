@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from hflow.integer.scales import TABLE_BITS
+
 
 @dataclass(frozen=True)
 class NetConfig:
@@ -18,11 +20,25 @@ class NetConfig:
     latent: int = 320  # channels of y, on the 1/32 grid
     fine: int = 48  # channels on the 1/16 grid: the last 4 * fine of y are these, two by two positions to a cell
     slices: tuple[int, ...] = (16, 16, 32, 64, 64, 128)  # channel slices of y, in coding order
+    passes: tuple[int, ...] = ()  # 1, 2 or 4 for each slice; () before hf14: 2, without layers of their own
+    scales: int = 40  # of the tables that y and z are coded under, 40 or 48
     hyper: int = 32  # channels of z, on the 1/128 grid
     rates: int = 8  # anchor rates of the gain unit
     m_max: int = 4  # product sub-quantizers of a token
     codewords: int = 256
     dims: int = 8  # dimensions of a codeword
+
+    def __post_init__(self) -> None:
+        """ValueError for passes or scales that the format does not have."""
+        if len(self.turns) != len(self.slices) or not set(self.turns) <= {1, 2, 4}:
+            raise ValueError(f"passes {self.passes} for {len(self.slices)} slices")
+        if self.scales not in TABLE_BITS:
+            raise ValueError(f"no tables with {self.scales} scales")
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """In how many passes each slice is coded."""
+        return self.passes or (2,) * len(self.slices)
 
     @property
     def coarse(self) -> int:

@@ -1,7 +1,8 @@
 """Entropy model of the continuous stream, integer-only: hyperprior, slices, checkerboard, local and global context.
 
-After MLIC (Jiang et al., ACM MM 2023): each slice of the latent is coded in two checkerboard passes; its parameters
-come from the hyper-latent, the slices before it, the half of it that is known, and a mean over the whole picture.
+After MLIC (Jiang et al., ACM MM 2023): each slice of the latent is coded in the passes of a checkerboard; its
+parameters come from the hyper-latent, the slices before it, what is known of it, and a mean over the whole picture.
+Slices with much to tell take four passes, after the quadtree partition of Li, Li and Lu (CVPR 2023).
 The network is written once over `ops` (see hflow.integer): training, decoding and the reference run the same lines.
 """
 
@@ -36,21 +37,29 @@ class LatentTwin(nn.Module):
         self.up2 = QLinear(9 * hidden, 4 * hidden, S.ACT)
         ends = np.cumsum([0, *cfg.slices])
         spread = start_scale(cfg.coarse, cfg.fine)
-        self.slices = nn.ModuleList(SliceTwin(hidden + cfg.latent, wide, spread[a:b]) for a, b in pairwise(ends))
+        self.slices = nn.ModuleList(
+            SliceTwin(hidden + cfg.latent, wide, spread[a:b], n)
+            for (a, b), n in zip(pairwise(ends), cfg.passes or [0] * len(cfg.slices), strict=True)
+        )
 
 
 class SliceTwin(nn.Module):
-    """Parameters of one channel slice; spread (channels,): its rough log scales to start from."""
+    """Parameters of one channel slice; spread (channels,): its rough log scales to start from.
 
-    def __init__(self, context: int, wide: int, spread: Tensor) -> None:
+    passes: in which it is coded, each but the first with a layer `own` for what the passes before it have told; or 0:
+    two, and `local` sees that.
+    """
+
+    def __init__(self, context: int, wide: int, spread: Tensor, passes: int) -> None:
         super().__init__()
         channels = len(spread)
         self.local = QLinear(9 * context, wide, S.ACT, 0.5)
+        self.own = nn.ModuleList(QLinear(9 * channels, wide, S.ACT, 0.5) for _ in range(1, passes))
         self.mix = QLinear(wide, wide, S.ACT)
         self.everywhere = QLinear(wide, wide, S.ACT)
         self.out = QLinear(wide, 2 * channels, S.ACT, 0.3)
-        with torch.no_grad():  # see scale_index: eight indices per unit, index 8 at zero
-            self.out.b[channels:] = ((spread - S.SCALE_MIN) / S.SCALE_STEP - 8) / 8
+        with torch.no_grad():  # see scale_index: eight indices per unit
+            self.out.b[channels:] = (spread - S.SCALE_ZERO) / S.SCALE_STEP / 8
 
 
 def upscale(ops: Any, x: Any) -> Any:
@@ -60,17 +69,17 @@ def upscale(ops: Any, x: Any) -> Any:
     return x.reshape(b, 2 * h, 2 * w, c // 4)
 
 
-def scale_index(ops: Any, x: Any, bits: int) -> Any:
-    """Network output to a scale index in 0..SCALES-1; eight indices per unit, zero in the lower quarter."""
-    half = S.SCALES // 2 - 1
-    return ops.shift(x + (8 - S.SCALES // 2) * 2 ** (bits - 3), bits - 3, half) + S.SCALES // 2
+def scale_index(ops: Any, x: Any, bits: int, scales: int) -> Any:
+    """Network output to a scale index in 0..scales-1; eight indices per unit, zero at scales - WIDER."""
+    middle = scales // 2
+    return ops.shift(x + (scales - S.WIDER - middle) * 2 ** (bits - 3), bits - 3, middle - 1) + middle
 
 
-def hyper_prior(ops: Any, p: Any, anchor: Any) -> tuple[Any, Any]:
+def hyper_prior(ops: Any, p: Any, anchor: Any, scales: int) -> tuple[Any, Any]:
     """Means (in eighths) and scale indices of z for anchor rates (B,): both (B, 1, 1, Cz)."""
     mean, scale = (ops.embed(t.rows, anchor) for t in (p.z_mean, p.z_scale))
     shape = (mean.shape[0], 1, 1, mean.shape[1])
-    return mean.reshape(shape), scale_index(ops, scale, 3).reshape(shape)
+    return mean.reshape(shape), scale_index(ops, scale, 3, scales).reshape(shape)
 
 
 def hyper_features(ops: Any, t: dict[str, Any], p: Any, z: Any, anchor: Any, h: int, w: int) -> Any:
@@ -92,8 +101,9 @@ class Layer(NamedTuple):
 class Local(NamedTuple):
     """The slices' `local` layers by what they look at. Sums of integers are exact, so they can be added up in parts.
 
-    hyper: from the hyperprior's features to all slices, with their biases. own: from the half of a slice that is known
-    to the other. onward: from a finished slice to all after it, so the last has none.
+    hyper: from the hyperprior's features to all slices, with their biases. onward: from a finished slice to all after
+    it, so the last has none. own: from the half of a slice that is known to the other, where slices have no layers
+    `own`.
     """
 
     hyper: Layer
@@ -101,8 +111,9 @@ class Local(NamedTuple):
     onward: list[Layer]
 
 
-def by_source(ops: Any, p: Any, channels: tuple[int, ...]) -> Local:
+def by_source(ops: Any, p: Any, cfg: NetConfig) -> Local:
     """Of a `LatentTwin` or a tree of its integers."""
+    channels = cfg.slices
     wide = p.slices[0].mix.weight.shape[0]
     weights = [s.local.weight.reshape(wide, 9, -1) for s in p.slices]
     biases = [s.local.bias for s in p.slices]
@@ -115,58 +126,71 @@ def by_source(ops: Any, p: Any, channels: tuple[int, ...]) -> Local:
     n = len(channels)
     return Local(
         Layer(rows(0, hidden, range(n)), ops.cat(biases)),
-        [Layer(rows(ends[s], ends[s + 1], range(s, s + 1)), 0) for s in range(n)],
+        [] if cfg.passes else [Layer(rows(ends[s], ends[s + 1], range(s, s + 1)), 0) for s in range(n)],
         [Layer(rows(ends[s], ends[s + 1], range(s + 1, n)), 0) for s in range(n - 1)],
     )
 
 
-def slice_params(ops: Any, t: dict[str, Any], p: Any, sums: Any) -> tuple[Any, Any]:
-    """Sums (B, h, w, wide) of the layer `local` to means in eighths and scale indices, both (B, h, w, C)."""
-    x = ops.table(ops.shift(sums, p.local.acc_bits - S.ACT, 127), t["gelu"])
+def slice_params(ops: Any, t: dict[str, Any], p: Any, x: Any, scales: int) -> tuple[Any, Any]:
+    """What `local` and `own` say, (B, h, w, wide), to means in eighths and scale indices, both (B, h, w, C)."""
+    x = ops.table(x, t["gelu"])
     g = ops.shift(ops.linear(ops.grid_mean(x), p.everywhere), p.everywhere.acc_bits - S.ACT, 127)
     x = ops.table(ops.shift(ops.linear(x, p.mix), p.mix.acc_bits - S.ACT, 127) + g, t["gelu"])
     out = ops.linear(x, p.out)
     c = out.shape[-1] // 2
     mean = ops.shift(out[..., :c], p.out.acc_bits - S.MEAN, 2**10)
-    return mean, scale_index(ops, out[..., c:], p.out.acc_bits)
+    return mean, scale_index(ops, out[..., c:], p.out.acc_bits, scales)
 
 
-def checkerboard(h: int, w: int) -> np.ndarray:
-    """(h, w) int: 1 where row + column is even, which is the first pass."""
-    return ((np.arange(h)[:, None] + np.arange(w)[None]) % 2 == 0).astype(np.int64)
+def passes(h: int, w: int, count: int) -> list[np.ndarray]:
+    """The cells of each of 1, 2 or 4 passes, (h, w) int: a checkerboard, and of four passes even rows of it first."""
+    rows, cols = np.ogrid[:h, :w]
+    odd = (rows + cols) % 2
+    order = {1: 0 * odd, 2: odd, 4: 2 * odd + rows % 2}[count]
+    return [(order == k).astype(np.int64) for k in range(count)]
 
 
-def passes(ops: Any, h: int, w: int) -> list[tuple[np.ndarray, Any]]:
-    """The cells of the two passes, (h, w) int, and the same as `ops` selects by them."""
-    first = checkerboard(h, w)
-    return [(mask, ops.const(mask[None, :, :, None])) for mask in (first, 1 - first)]
+Passes = list[list[tuple[np.ndarray, Any]]]
+
+
+def all_passes(ops: Any, h: int, w: int, cfg: NetConfig) -> Passes:
+    """Of each slice, the cells of its passes, and the same as `ops` selects by them."""
+    made = {n: [(m, ops.const(m[None, :, :, None])) for m in passes(h, w, n)] for n in set(cfg.turns)}
+    return [made[n] for n in cfg.turns]
 
 
 Fill = Callable[[int, int, np.ndarray, Any, Any], Any]
 
 
 def walk(
-    ops: Any, t: dict[str, Any], p: Any, hyper: Any, channels: tuple[int, ...], fill: Fill, local: Local | None = None,
-    masks: list[tuple[np.ndarray, Any]] | None = None,
+    ops: Any, t: dict[str, Any], p: Any, hyper: Any, cfg: NetConfig, fill: Fill, local: Local | None = None,
+    masks: Passes | None = None,
 ) -> Iterator[Any]:  # fmt: skip
     """Visits the latent in coding order.
 
     For every slice and pass calls `fill(slice, pass, mask (h, w), means, scale indices)`, which returns the slice's
     values (B, h, w, C), valid at least where the mask is 1. Yields the finished slices. local: what `by_source` makes
-    of p, masks: what `passes` makes of the size, where they are at hand.
+    of p, masks: what `all_passes` makes of the size, where they are at hand.
     """
-    masks = masks or passes(ops, *hyper.shape[1:3])
-    local = local or by_source(ops, p, channels)
+    h, w = hyper.shape[1:3]
+    masks = masks or all_passes(ops, h, w, cfg)
+    local = local or by_source(ops, p, cfg)
     # A slice looks at all of those before it; what is not known yet is 0, which says nothing.
     sums = ops.conv3(hyper, local.hyper)
-    wide = sums.shape[-1] // len(channels)
+    wide = sums.shape[-1] // len(cfg.slices)
     for s, part in enumerate(p.slices):
         now: Any = 0
         here, sums = sums[..., :wide], sums[..., wide:]
-        for turn, (mask, ones) in enumerate(masks):
+        x = first = ops.shift(here, part.local.acc_bits - S.ACT, 127)
+        for turn, (mask, ones) in enumerate(masks[s]):
             if turn:
-                here = here + ops.conv3(ops.table(now, t["squash"]), local.own[s])
-            now = ops.where(ones, fill(s, turn, mask, *slice_params(ops, t, part, here)), now)
+                told = ops.table(now, t["squash"])
+                if cfg.passes:
+                    own = part.own[turn - 1]
+                    x = first + ops.shift(ops.conv3(told, own), own.acc_bits - S.ACT, 127)
+                else:
+                    x = ops.shift(here + ops.conv3(told, local.own[s]), part.local.acc_bits - S.ACT, 127)
+            now = ops.where(ones, fill(s, turn, mask, *slice_params(ops, t, part, x, cfg.scales)), now)
         if s < len(local.onward):
             sums = sums + ops.conv3(ops.table(now, t["squash"]), local.onward[s])
         yield now

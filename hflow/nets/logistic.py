@@ -17,6 +17,6 @@ def logistic_bits(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     return -torch.log2(p.clamp_min(1e-6))
 
 
-def table_bits(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Bits of values as the entropy model's tables have them: mean in eighths, scale an index."""
-    return logistic_bits(x, mean / 2**S.MEAN, S.SCALE_MIN + scale * S.SCALE_STEP)
+def table_bits(x: Tensor, mean: Tensor, scale: Tensor, scales: int) -> Tensor:
+    """Bits of values as the entropy model's tables have them: mean in eighths, scale an index, one of `scales`."""
+    return logistic_bits(x, mean / 2**S.MEAN, S.log_scale(scale, scales))

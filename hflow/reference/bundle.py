@@ -33,6 +33,8 @@ class Bundle:
     digest: bytes
     channels: int  # C
     slices: tuple[int, ...]  # c_0, c_1, ...
+    passes: tuple[int, ...]  # of each slice; () for two of each, without layers of their own
+    scales: int  # E
     hyper: int  # Z
     rates: int  # R
     m_max: int  # M
@@ -65,13 +67,19 @@ def load(folder: Path) -> Bundle:
         net, stated, number = about["net"], str(about["sha256"]), int(about["number"])
         sizes = [int(net[name]) for name in ("latent", "hyper", "rates", "m_max", "codewords")]
         slices = tuple(int(c) for c in net["slices"])
+        passes = tuple(int(n) for n in net.get("passes", ()))
+        scales = int(net.get("scales", 40))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{folder}: not a readable bundle ({type(error).__name__}: {error})") from error
     digest = hashlib.sha256(raw).digest()
     if digest.hex() != stated:
         raise BundleError(f"{folder}: the weights are not the ones that bundle.json names")
+    if len(passes) not in (0, len(slices)) or not set(passes) <= {1, 2, 4} or scales not in (40, 48):
+        raise BundleError(f"{folder}: passes or scales that this version does not have")
     channels, hyper, rates, m_max, codewords = sizes
-    return Bundle(number, digest, channels, slices, hyper, rates, m_max, codewords, integers(raw), gains(raw))
+    return Bundle(
+        number, digest, channels, slices, passes, scales, hyper, rates, m_max, codewords, integers(raw), gains(raw)
+    )
 
 
 def weights(folder: Path) -> bytes:

@@ -15,7 +15,7 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 
 def group(
-    decoder: Decoder, mean: np.ndarray, scale: np.ndarray, bounds: Bounds | None = None
+    bundle: Bundle, decoder: Decoder, mean: np.ndarray, scale: np.ndarray, bounds: Bounds | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sections 3.1 and 3.5: values of the shape of their means, in the order in which they are stored, and which are
     known."""
@@ -24,7 +24,7 @@ def group(
     within = None
     if bounds is not None:
         within = list(zip(*((b - mean // 8).ravel().tolist() for b in bounds), strict=True))
-    found = latents(decoder, LATENT, numbers, within)
+    found = latents(decoder, LATENT[bundle.scales], numbers, within)
     values = [n if v is None else v for v, n in zip(found, nearest, strict=True)]
     known = np.array([v is not None for v in found], bool).reshape(mean.shape)
     return np.array(values, np.int64).reshape(mean.shape) + mean // 8, known
@@ -96,13 +96,15 @@ def stream(
     first = 0
     for s, size in enumerate(bundle.slices):
         channels = slice(first, first + size)
-        for odd in (0, 1):
-            mean, scale = slice_parameters(bundle, f"latent.slices.{s}", hyper, y)
-            rows, cols = np.nonzero(np.add.outer(np.arange(h), np.arange(w)) % 2 == odd)
+        passes = bundle.passes[s] if bundle.passes else 2
+        for turn in range(passes):
+            own = f"latent.slices.{s}.own.{turn - 1}" if turn and bundle.passes else None
+            mean, scale = slice_parameters(bundle, f"latent.slices.{s}", own, hyper, y, channels)
+            rows, cols = positions(h, w, passes, turn)
             within = None
             if bounds is not None:
                 within = bounds[0][rows, cols, channels], bounds[1][rows, cols, channels]
-            values, there = group(decoder, mean[rows, cols], scale[rows, cols], within)
+            values, there = group(bundle, decoder, mean[rows, cols], scale[rows, cols], within)
             y[rows, cols, channels], known[rows, cols, channels] = values, there
         first += size
     if np.abs(y).max() > 32767:
@@ -110,12 +112,20 @@ def stream(
     return y, known, complete
 
 
+def positions(h: int, w: int, passes: int, turn: int) -> tuple[np.ndarray, np.ndarray]:
+    """Section 3.4: rows and columns of a pass, in order."""
+    rows, cols = np.indices((h, w))
+    order = {1: 0 * rows, 2: (rows + cols) % 2, 4: 2 * ((rows + cols) % 2) + rows % 2}[passes]
+    here = order == turn
+    return rows[here], cols[here]
+
+
 def hyper_latent(bundle: Bundle, decoder: Decoder, anchor: int, rows: int, cols: int) -> np.ndarray:
     """Section 3.2: z (rows, cols, Z)."""
     mean = bundle.rows("latent.z_mean")[anchor]
-    scale = scale_index(bundle.rows("latent.z_scale")[anchor], 3)
+    scale = scale_index(bundle.rows("latent.z_scale")[anchor], 3, bundle.scales)
     shape = (rows, cols, bundle.hyper)
-    return group(decoder, np.broadcast_to(mean, shape), np.broadcast_to(scale, shape))[0]
+    return group(bundle, decoder, np.broadcast_to(mean, shape), np.broadcast_to(scale, shape))[0]
 
 
 def hyper_features(bundle: Bundle, z: np.ndarray, anchor: int) -> np.ndarray:
@@ -126,13 +136,19 @@ def hyper_features(bundle: Bundle, z: np.ndarray, anchor: int) -> np.ndarray:
     return table(x + bundle.rows("latent.rate")[anchor], GELU)
 
 
-def slice_parameters(bundle: Bundle, name: str, hyper: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def slice_parameters(
+    bundle: Bundle, name: str, own: str | None, hyper: np.ndarray, y: np.ndarray, channels: slice
+) -> tuple[np.ndarray, np.ndarray]:
     """Section 3.4: means in eighths and scale indices of a slice, both (h, w, c_S), from what is known of y."""
     local, mix, everywhere, out = (bundle.layer(f"{name}.{k}") for k in ("local", "mix", "everywhere", "out"))
     x = np.concatenate([hyper, table(y, SQUASH)], axis=-1)[..., : local.weight.shape[1] // 9]
-    x = table(act(conv3(x, local), local), GELU)
+    x = act(conv3(x, local), local)
+    if own is not None:
+        layer = bundle.layer(own)
+        x = x + act(conv3(table(y[..., channels], SQUASH), layer), layer)
+    x = table(x, GELU)
     g = act(linear(grid_mean(x), everywhere), everywhere)
     x = table(act(linear(x, mix), mix) + g, GELU)
     o = linear(x, out)
     size = o.shape[-1] // 2
-    return shift(o[..., :size], out.acc_bits - 3, 1024), scale_index(o[..., size:], out.acc_bits)
+    return shift(o[..., :size], out.acc_bits - 3, 1024), scale_index(o[..., size:], out.acc_bits, bundle.scales)

@@ -99,5 +99,6 @@ def argmax(x: Array) -> int:
     return int(np.flatnonzero(x == x.max())[0])
 
 
-def scale_index(x: Array, a: int) -> Array:
-    return shift(x - 12 * 2 ** (a - 3), a - 3, 19) + 20
+def scale_index(x: Array, a: int, scales: int) -> Array:
+    half = scales // 2
+    return shift(x + (half - 32) * 2 ** (a - 3), a - 3, half - 1) + half

@@ -28,17 +28,17 @@ class RangeDecoder:
         return int.from_bytes(taken + bytes(n - len(taken)), "big")
 
     def symbol(self, frequencies: Sequence[int]) -> int:
-        """One symbol in 0..V-1 under V frequencies >= 1 that sum to 2^16."""
+        """One symbol in 0..V-1 under V frequencies >= 1 that sum to a power of two, at most 2^24."""
         if len(frequencies) == 1:
             return 0
         quantile = self.quantile()
-        start = 0
+        start, unit = 0, 2**24 // sum(frequencies)
         for s, f in enumerate(frequencies):
-            if quantile < start + 256 * f:
-                self.consume(start, 256 * f)
+            if quantile < start + unit * f:
+                self.consume(start, unit * f)
                 return s
-            start += 256 * f
-        raise ValueError("the frequencies do not sum to 2^16")
+            start += unit * f
+        raise ValueError("the frequencies do not sum to a power of two")
 
     def raw(self, bits: int) -> int:
         """One raw value of n bits."""
@@ -122,6 +122,7 @@ def narrowed(table: Sequence[int], low: int, high: int) -> list[int]:
     """Section 2.7: the table of a value that should be in low..high."""
     inside = [low <= s - 15 <= high for s in range(ESCAPE)] + [high > 15 or low < -15]
     kept = [f if there else f // 256 for f, there in zip(table, inside, strict=True)]
-    out = [1 + k * 65504 // sum(kept) for k in kept]
-    out[out.index(max(out))] += 65536 - sum(out)
+    total = sum(table)
+    out = [1 + k * (total - 32) // sum(kept) for k in kept]
+    out[out.index(max(out))] += total - sum(out)
     return out

@@ -31,17 +31,18 @@ def squash(x: int) -> int:
     return size if x >= 0 else -size
 
 
-def latent(i: int, f: int) -> list[int]:
-    """The 32 frequencies of scale index i and mean fraction f."""
+def latent(i: int, f: int, scales: int, total: int) -> list[int]:
+    """The 32 frequencies of scale index i, one of `scales`, and mean fraction f; their sum is `total`."""
 
     def cdf(u: float) -> float:
-        return 1 / (1 + math.exp(-u))
+        return (1 + math.tanh(u / 2)) / 2  # the same, and no overflow
 
-    sigma = 0.055 * math.exp(0.155 * i)
+    sigma = 0.055 * math.exp(0.155 * (i + 40 - scales))
     p = [cdf((s - 15 + 1 / 2 - f / 8) / sigma) - cdf((s - 15 - 1 / 2 - f / 8) / sigma) for s in range(31)]
     p.append(1 - sum(p))
-    g = [1 + math.floor(65504 * max(0, q)) for q in p]
-    g[g.index(max(g))] += 65536 - sum(g)
+    half = 0 if scales == 40 else 1 / 2
+    g = [1 + math.floor((total - 32) * max(0, q) + half) for q in p]
+    g[g.index(max(g))] += total - sum(g)
     return g
 
 
@@ -66,7 +67,13 @@ POWER = checked(
     "POWER", [math.floor(2 ** (16 + i / 64)) for i in range(64)],
     "3406ab67645f0306144520bd38be42c2b5d70a79225840a04d61b25f6b778209",
 ).tolist()  # fmt: skip
-LATENT = checked(
-    "LATENT", [g for i in range(40) for f in range(EIGHTS) for g in latent(i, f)],
-    "6a04272c04dbf8b07a42db6f0de3e757ee11e21b1146208a8ac8857416260a73",
-).reshape(-1, SYMBOLS).tolist()  # fmt: skip
+LATENT = {
+    scales: checked(
+        f"LATENT{scales}",
+        [g for i in range(scales) for f in range(EIGHTS) for g in latent(i, f, scales, total)], sha256,
+    ).reshape(-1, SYMBOLS).tolist()
+    for scales, total, sha256 in (
+        (40, 2**16, "6a04272c04dbf8b07a42db6f0de3e757ee11e21b1146208a8ac8857416260a73"),
+        (48, 2**24, "aef06496e731f87e73d3d38bd52fc2dc51d5016162ebf4ed9e7da7702a85ee88"),
+    )
+}  # fmt: skip

@@ -1,6 +1,7 @@
 """A smaller network's checkpoints as the start of a larger one: what fits is copied, what is new adds nothing at first.
 
     python -m hflow.train.grow runs/hf2 -o runs/grown latent=320 fine=48 slices=[16,16,32,64,64,128]
+    python -m hflow.train.grow runs/hf13 -o runs/grown passes=[4,4,2,2,2,2] scales=48
 
 Reads joint.pt, latent.pt and predictor.pt (`hflow.train.unpack` writes them) and writes them with the sizes given.
 """
@@ -11,6 +12,7 @@ import argparse
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +55,24 @@ def grow(old: Weights, model: nn.Module) -> Weights:
     return state
 
 
+NEAREST = [1, 3, 5, 7]  # of nine taps: what the second pass of a checkerboard knows, and the last two of four
+
+
+def layers_of_their_own(state: Weights, cfg: NetConfig) -> None:
+    """What `local` said of its own slice, of a rate model from before there were layers `own`, becomes theirs.
+
+    The second of four passes knows only cells that `local` never saw, so it hears nothing at first.
+    """
+    for s, (known, passes) in enumerate(zip(np.cumsum(cfg.slices), cfg.passes, strict=True)):
+        local = state[f"twin.slices.{s}.local.w"]
+        taps = local.view(len(local), 9, -1)[..., -cfg.latent :]
+        heard = torch.zeros_like(taps[..., known - cfg.slices[s] : known])
+        heard[:, NEAREST] = taps[:, NEAREST, known - cfg.slices[s] : known]
+        for k in range(passes - 1):
+            own = torch.zeros_like(heard) if passes == 4 and k == 0 else heard
+            state[f"twin.slices.{s}.own.{k}.w"] = own.reshape(len(local), -1)
+
+
 def new_gains(old: Tensor, channels: int) -> Tensor:
     """Log gains (rates, channels): further channels as the last old ones, which are the finest."""
     last = old[:, -8:].mean(1, keepdim=True)
@@ -81,7 +101,10 @@ def main() -> None:
         old = state["average"]
         if part == "joint":
             old["gain.log_gain"] = new_gains(old["gain.log_gain"], cfg.latent)
-        save({**state, "net": net, "average": grow(old, model)}, args.out / f"{part}.pt")
+        new = grow(old, model)
+        if part == "latent" and cfg.passes and not NetConfig.of(state["net"]).passes:
+            layers_of_their_own(new, cfg)
+        save({**state, "net": net, "average": new}, args.out / f"{part}.pt")
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ class LatentModel(nn.Module):
         t = C.tables(ops)
         anchor = anchors(level, self.cfg.rates)
         z = self.analysis(y.permute(0, 3, 1, 2)).float().permute(0, 2, 3, 1)
-        mean, scale = C.hyper_prior(ops, self.twin, anchor)
-        soft = table_bits(z + torch.rand_like(z) - 0.5, mean, scale).sum((1, 2, 3))
-        true = table_bits(z.detach().round(), mean, scale).sum((1, 2, 3))
+        mean, scale = C.hyper_prior(ops, self.twin, anchor, self.cfg.scales)
+        soft = table_bits(z + torch.rand_like(z) - 0.5, mean, scale, self.cfg.scales).sum((1, 2, 3))
+        true = table_bits(z.detach().round(), mean, scale, self.cfg.scales).sum((1, 2, 3))
         h, w = y.shape[1:3]
         hyper = C.hyper_features(ops, t, self.twin, round_ste(z), anchor, h, w)
         offsets = np.cumsum([0, *self.cfg.slices])
@@ -48,10 +48,10 @@ class LatentModel(nn.Module):
         def fill(s: int, turn: int, mask: np.ndarray, mean: Tensor, scale: Tensor) -> Tensor:
             now = y[..., offsets[s] : offsets[s + 1]]
             m = torch.from_numpy(mask[None, :, :, None]).to(y.device)
-            total[0] = total[0] + (table_bits(now, mean, scale) * m).sum((1, 2, 3))
+            total[0] = total[0] + (table_bits(now, mean, scale, self.cfg.scales) * m).sum((1, 2, 3))
             return now
 
-        for _ in C.walk(ops, t, self.twin, hyper, self.cfg.slices, fill):
+        for _ in C.walk(ops, t, self.twin, hyper, self.cfg, fill):
             pass
         return soft, true, total[0]
 

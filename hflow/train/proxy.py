@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hflow.integer.scales import log_scale
 from hflow.nets.analysis import HyperAnalysis, quantize
 from hflow.nets.blocks import conv
 from hflow.nets.config import NetConfig
@@ -23,7 +24,7 @@ class RateProxy(nn.Module):
 
     def __init__(self, cfg: NetConfig) -> None:
         super().__init__()
-        self.slices = cfg.slices
+        self.slices, self.lowest = cfg.slices, log_scale(0, cfg.scales)
         self.analysis = HyperAnalysis(cfg)
         # In eighths, so that one optimizer step moves the prior as far as it moves a network's output.
         self.z_mean = nn.Parameter(torch.zeros(cfg.rates, cfg.hyper))
@@ -51,7 +52,7 @@ class RateProxy(nn.Module):
         """y (B, C, h, w) scaled by the gain, rate (B,) in [0, 1]."""
         anchor = (rate * (self.rate.shape[0] - 1) + 0.5).long()
         z_mean, z_scale = (8 * p.index_select(0, anchor)[:, :, None, None] for p in (self.z_mean, self.z_scale))
-        z_scale = z_scale.clamp(-2.9, 4)
+        z_scale = z_scale.clamp(self.lowest, 4)
         hard = quantize(y.detach())
         noisy = y + torch.rand_like(y) - 0.5
         z = self.analysis(hard)
@@ -73,10 +74,10 @@ class RateProxy(nn.Module):
             one, two = self.guess(net, torch.cat([hyper, hyper]), known).float().chunk(2)
             guesses.append(torch.where(first, one, two).chunk(2, 1))
             start += c
-        mean, log_scale = (torch.cat(parts, 1) for parts in zip(*guesses, strict=True))
-        log_scale = log_scale.clamp(-2.9, 4)
-        true = z_true + logistic_bits(hard, mean, log_scale).sum((1, 2, 3))
-        soft = z_bits + logistic_bits(noisy, mean.detach(), log_scale.detach()).sum((1, 2, 3))
+        mean, scale = (torch.cat(parts, 1) for parts in zip(*guesses, strict=True))
+        scale = scale.clamp(self.lowest, 4)
+        true = z_true + logistic_bits(hard, mean, scale).sum((1, 2, 3))
+        soft = z_bits + logistic_bits(noisy, mean.detach(), scale.detach()).sum((1, 2, 3))
         return soft, true
 
     @staticmethod

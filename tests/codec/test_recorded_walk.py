@@ -116,7 +116,7 @@ def test_a_recorded_walk_finds_what_the_plain_one_does(taped: Model, size: tuple
             assert latents.measure(taped, geo, level, z, y) == size_in_bits
             for got, true in zip(latents.read_both(taped, geo, level, data), (z, y), strict=True):
                 np.testing.assert_array_equal(got, true)
-    steps = 2 * len(taped.cfg.slices)
+    steps = sum(taped.cfg.turns)
     assert CpuTape.made[-1].recorded == steps + 1
     assert CpuTape.made[-1].replays[-3 * steps :] == 3 * list(range(steps))
 

@@ -164,11 +164,13 @@ def load_reference(model: Model) -> Model:
 
 
 def test_latents_are_visited_as_specified(tiny: Model) -> None:
-    """formats/decoding.md, 3.4: by slice, first where row + column is even; parameters see what came before, only."""
+    """formats/decoding.md, 3.4: by slice and pass; parameters see what came before, only."""
     ops, t, cfg, h, w = tiny.ops, C.tables(tiny.ops), tiny.cfg, 4, 5
     rng = np.random.default_rng(0)
     hyper = ops.const(rng.integers(-99, 99, (1, h, w, C.HIDDEN)))
-    offsets, even = np.cumsum([0, *cfg.slices]), np.indices((h, w)).sum(0) % 2 == 0
+    offsets, (rows, cols) = np.cumsum([0, *cfg.slices]), np.indices((h, w))
+    odd = (rows + cols) % 2
+    order = {1: np.zeros((h, w)), 2: odd, 4: np.where(odd, 2, 0) + rows % 2}
 
     def visit(y: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
         seen = []
@@ -177,15 +179,16 @@ def test_latents_are_visited_as_specified(tiny: Model) -> None:
             seen.append((s, mask > 0, np.concatenate([ops.numpy(mean), ops.numpy(scale)], -1)))
             return ops.const(y[None, ..., offsets[s] : offsets[s + 1]])
 
-        slices = list(C.walk(ops, t, tiny.latent, hyper, cfg.slices, fill))
+        slices = list(C.walk(ops, t, tiny.latent, hyper, cfg, fill))
         assert (ops.numpy(ops.cat(slices))[0] == y).all()
         return seen
 
     y = rng.integers(-9, 10, (h, w, cfg.latent))
     calls = visit(y)
-    assert [s for s, _, _ in calls] == [s for s in range(len(cfg.slices)) for _ in range(2)]
-    for k, (_, mask, _) in enumerate(calls):
-        assert (mask == (even if k % 2 == 0 else ~even)).all()
+    expected = [(s, order[n] == k) for s, n in enumerate(cfg.passes) for k in range(n)]
+    assert set(cfg.passes) == {1, 2, 4}
+    assert [s for s, _, _ in calls] == [s for s, _ in expected]
+    assert all((mask == cells).all() for (_, mask, _), (_, cells) in zip(calls, expected, strict=True))
     for at in range(len(calls)):  # other values at one visit: parameters are others after it, and the same up to it
         s, mask, _ = calls[at]
         other = y.copy()

@@ -33,7 +33,7 @@ def test_parameters_of_the_continuous_stream(model: Model) -> None:
             return ops.const(y[of, ..., offsets[s] : offsets[s + 1]])
 
         hyper = C.hyper_features(ops, t, model.latent, ops.const(z[of]), ops.index(RATES[of]), 3, 5)
-        list(C.walk(ops, t, model.latent, hyper, cfg.slices, fill))
+        list(C.walk(ops, t, model.latent, hyper, cfg, fill))
         return seen
 
     batch = parameters(slice(0, 3))

@@ -13,23 +13,38 @@ import pytest
 from hflow.integer import scales as S
 
 
-def test_latent_tables_are_frequency_tables() -> None:
-    tables = np.array(S.latent_tables())
-    assert tables.shape == (S.SCALES * 2**S.MEAN, 32)
+@pytest.mark.parametrize("scales", S.TABLE_BITS)
+def test_latent_tables_are_frequency_tables(scales: int) -> None:
+    tables = np.array(S.latent_tables(scales))
+    assert tables.shape == (scales * 2**S.MEAN, 32)
     assert (tables >= 1).all()
-    assert (tables.sum(1) == 2**S.FREQ_BITS).all()
+    assert (tables.sum(1) == 2 ** S.TABLE_BITS[scales]).all()
 
 
-def test_latent_tables_follow_the_mean_and_widen_with_the_scale() -> None:
-    tables = np.array(S.latent_tables()).reshape(S.SCALES, 2**S.MEAN, 32)[..., :31]
+@pytest.mark.parametrize("scales", S.TABLE_BITS)
+def test_latent_tables_follow_the_mean_and_widen_with_the_scale(scales: int) -> None:
+    tables = np.array(S.latent_tables(scales)).reshape(scales, 2**S.MEAN, 32)[..., :31]
+    total = 2 ** S.TABLE_BITS[scales]
     values, p = np.arange(-15, 16), tables / tables.sum(-1, keepdims=True)
     mean = (p * values).sum(-1)
     spread = np.sqrt((p * (values - mean[..., None]) ** 2).sum(-1))
-    assert (np.diff(mean[:20], axis=1) > 0).all()  # towards the next integer; wider ones are cut off at 15
-    assert (np.diff(spread[:, 0]) > 0).all()
-    assert (tables[:, 0] - tables[:, 0, ::-1] <= 1 + (values == 0) * 2**16).all()  # symmetric about a mean of zero
-    assert tables[0, 0, 15] > 0.999 * 2**S.FREQ_BITS  # a latent that is surely zero costs next to nothing
+    # Towards the next integer. Wider ones are cut off at 15, and the narrowest give way all at once, in the middle.
+    assert (np.diff(mean[:20], axis=1) >= 0).all()
+    assert (np.diff(mean[:20], axis=1)[:, 2:5] > 0).all()
+    assert (np.diff(spread[scales - 40 :, 0]) > 0).all()  # below, next to nothing is anywhere else
+    assert (np.diff(spread[:, 0]) >= 0).all()
+    assert (tables[:, 0] - tables[:, 0, ::-1] <= 1 + (values == 0) * total).all()  # symmetric about a mean of zero
+    assert tables[0, 0, 15] > 0.999 * total  # a latent that is surely zero costs next to nothing
     assert spread[-1, 0] > 7
+
+
+def test_the_finer_tables_go_on_from_the_others() -> None:
+    """A scale is the same under both, and what is surely zero costs less."""
+    coarse, fine = (np.array(S.latent_tables(n)) for n in (40, 48))
+    p, q = coarse / 2**16, fine[64:] / 2**24
+    assert np.abs(p - q).max() < 33 / 2**16
+    sure = [float(-np.log2(t[0, 15] / t[0].sum())) for t in (coarse, fine)]
+    assert sure[1] < 0.01 * sure[0]
 
 
 def test_gelu_is_gelu_in_fixed_point() -> None:
@@ -59,7 +74,7 @@ def test_powers_of_two_halve_by_the_octave() -> None:
     assert (weights[-1], exp2[-1]) == (0, 1)  # far keys weigh nothing, far symbols still something
 
 
-@pytest.mark.parametrize("name", ["GELU", "SQUASH", "WEIGHT", "EXP2", "POWER", "LATENT"])
+@pytest.mark.parametrize("name", ["GELU", "SQUASH", "WEIGHT", "EXP2", "POWER", "LATENT40", "LATENT48"])
 def test_tables_are_those_of_the_specification(name: str) -> None:
     """Every entry: a decoder written from the document alone must read our files."""
     text = (Path(__file__).parents[2] / "formats" / "integer.md").read_text("utf-8")
@@ -67,6 +82,6 @@ def test_tables_are_those_of_the_specification(name: str) -> None:
     assert found
     table = {
         "GELU": S.gelu_table, "SQUASH": S.squash_table, "WEIGHT": S.attention_table, "EXP2": S.exp2_table,
-        "POWER": S.power_table, "LATENT": S.latent_tables,
+        "POWER": S.power_table, "LATENT40": lambda: S.latent_tables(40), "LATENT48": lambda: S.latent_tables(48),
     }[name]()  # fmt: skip
     assert hashlib.sha256(np.array(table, dtype="<i4").tobytes()).hexdigest() == found[1]

@@ -94,7 +94,7 @@ def test_entropy_parameters_match_what_ships(entropy_model: LatentModel) -> None
     results = []
     for ops, p in ((EXACT, shipped), (TWIN, twin)):
         t, at = C.tables(ops), ops.index(anchor)
-        out = list(C.hyper_prior(ops, p, at))
+        out = list(C.hyper_prior(ops, p, at, CFG.scales))
         hyper = C.hyper_features(ops, t, p, ops.const(z), at, 6, 5)
         offsets = np.cumsum([0, *CFG.slices])
 
@@ -102,17 +102,17 @@ def test_entropy_parameters_match_what_ships(entropy_model: LatentModel) -> None
             out.extend([mean, scale])
             return ops.const(y[..., at[s] : at[s + 1]])
 
-        slices = list(C.walk(ops, t, p, hyper, CFG.slices, fill))
+        slices = list(C.walk(ops, t, p, hyper, CFG, fill))
         assert (ops.numpy(ops.cat(slices).detach() if ops is TWIN else ops.cat(slices)) == y).all()
         results.append([hyper, *out])
-    assert len(results[0]) == 3 + 2 * 2 * len(CFG.slices)
+    assert len(results[0]) == 3 + 2 * sum(CFG.turns)
     for exact, other in zip(*results, strict=True):
         same, worst = compare(exact, other)
         assert same >= 0.95
         assert worst <= 2
     scales = np.concatenate([x.ravel() for x in results[0][2::2]])
     assert scales.min() >= 0
-    assert scales.max() < S.SCALES
+    assert scales.max() < CFG.scales
 
 
 @pytest.mark.parametrize("bf16", [False, True])

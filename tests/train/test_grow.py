@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_bundle import NET, checkpoints
+from torch import Tensor
 
+from hflow.integer import scales as S
 from hflow.integer.twin import TwinOps
 from hflow.nets import continuous as C
 from hflow.nets.config import NetConfig
@@ -23,7 +25,7 @@ def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, state in zip(("joint", "latent", "predictor"), checkpoints(7), strict=True):
         torch.save(state, tmp_path / f"{name}.pt")
     out = tmp_path / "grown"
-    sizes = ["latent=24", "fine=4", "slices=[4,4,8,8]"]
+    sizes = ["latent=24", "fine=4", "slices=[4,4,8,8]", "passes=[4,1,2,2]"]
     monkeypatch.setattr(sys, "argv", ["x", str(tmp_path), *sizes, "-o", str(out)])
     grow.main()
     return out
@@ -70,6 +72,39 @@ def test_old_slices_cost_what_they_did(grown: Path) -> None:
         with torch.no_grad():
             context = torch.cat([hyper, y[..., :channels]], -1)
             part = model.twin.slices[0]
-            outputs.append(C.slice_params(ops, C.tables(ops), part, ops.conv3(context, part.local)))
+            told = ops.shift(ops.conv3(context, part.local), part.local.acc_bits - S.ACT, 127)
+            outputs.append(C.slice_params(ops, C.tables(ops), part, told, model.cfg.scales))
     for a, b in zip(*outputs, strict=True):
         assert float((a - b).abs().max()) <= 2  # a coarser or finer grid of the weights
+
+
+def test_passes_begin_as_the_two_there_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate model without layers of their own for its passes says the same with them, but for rounding."""
+    old = {k: v for k, v in NET.items() if k not in ("passes", "scales")}
+    monkeypatch.setattr("tiny_bundle.NET", old)
+    for name, state in zip(("joint", "latent", "predictor"), checkpoints(7), strict=True):
+        torch.save(state, tmp_path / f"{name}.pt")
+    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path), "passes=[2,2,2]", "scales=48", "-o", str(tmp_path / "own")])
+    grow.main()
+    ops, seen = TwinOps(bf16=False), []
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(-3, 4, (1, 6, 7, 16), generator=generator).float()
+    hyper = torch.randint(-50, 50, (1, 6, 7, C.HIDDEN), generator=generator).float()
+    for folder in (tmp_path, tmp_path / "own"):
+        state = torch.load(folder / "latent.pt", weights_only=True)
+        cfg = NetConfig.of(state["net"])
+        model = LatentModel(cfg)
+        model.load_state_dict(state["average"])
+        found: list[Tensor] = []
+
+        def fill(s: int, turn: int, mask: object, mean: Tensor, scale: Tensor, out=found, of=cfg) -> Tensor:
+            out.extend((mean, scale + 48 - of.scales))
+            return y[..., sum(of.slices[:s]) : sum(of.slices[: s + 1])]
+
+        with torch.no_grad():
+            list(C.walk(ops, C.tables(ops), model.twin, hyper, cfg, fill))
+        seen.append(found)
+    assert len(seen[0]) == len(seen[1]) == 2 * 2 * 3
+    for a, b in zip(*seen, strict=True):
+        assert float((a - b).abs().mean()) < 0.3
+        assert float((a - b).abs().max()) <= 3
