@@ -1,7 +1,7 @@
 """The walk of a stream as a row of CUDA graphs: what a GPU does between two reads of the arithmetic coder is one call.
 
-The walk is some 860 small kernels, and launching them from Python takes longer than running them. It is run once while
-CUDA records it; every time the walk asks for values, one recording ends and the next begins.
+The walk is about a thousand small kernels, and launching them from Python takes longer than running them. It is run
+once while CUDA records it; every time the walk asks for values, one recording ends and the next begins.
 """
 
 from __future__ import annotations

@@ -149,6 +149,8 @@ def widened(arrays: dict[str, np.ndarray], cfg: NetConfig) -> dict[str, np.ndarr
         taps = arrays[name].reshape(len(arrays[name]), 9, -1)
         if taps.shape[2] == hidden + known:
             arrays[name] = np.pad(taps, ((0, 0), (0, 0), (0, cfg.latent - known))).reshape(len(taps), -1)
+        elif cfg.passes:
+            raise ValueError(f"{name} has another shape")
     return arrays
 
 

@@ -142,8 +142,25 @@ def test_packed_weights_that_break_off(data: bytes, changed: Callable[..., Path]
         lambda a: a | {"net": a["net"] | {"widths": [8, 8]}},
         lambda a: a | {"net": a["net"] | {"m_max": "many"}},
         lambda a: a | {"ladder": 7},
+        lambda a: a | {"net": a["net"] | {"passes": [4, 3, 2]}},
+        lambda a: a | {"net": a["net"] | {"passes": [4, 1]}},
+        lambda a: a | {"net": a["net"] | {"passes": [4, 2, 2]}},
+        lambda a: a | {"net": a["net"] | {"passes": []}},
+        lambda a: a | {"net": a["net"] | {"scales": 41}},
     ],
-    ids=["no net", "no ladder", "other size", "too few widths", "no number", "no list"],
+    ids=[
+        "no net",
+        "no ladder",
+        "other size",
+        "too few widths",
+        "no number",
+        "no list",
+        "three passes",
+        "a slice without passes",
+        "too many passes",
+        "no passes",
+        "41 scales",
+    ],
 )
 def test_a_description_that_does_not_fit(data: bytes, changed: Callable[..., Path], about: Callable) -> None:
     changed(about=about)
@@ -168,6 +185,20 @@ def test_a_bundle_that_lacks_parameters(changed: Callable[..., Path], data: byte
     with pytest.raises(BundleError) as caught:
         hflow.encode(picture(40, 37), 2)
     assert "\n" not in str(caught.value)
+
+
+def test_a_slice_that_hears_itself_twice(changed: Callable[..., Path], data: bytes) -> None:
+    """Where passes have layers of their own, `local` has no columns for its own slice, nor for those to come."""
+
+    def wider(raw: bytes) -> bytes:
+        arrays = load_arrays(raw)
+        local = arrays["int.latent.slices.1.local.weight"]
+        arrays["int.latent.slices.1.local.weight"] = np.pad(local, ((0, 0), (0, 9 * 4)))
+        return save_arrays(arrays)
+
+    resealed(changed(wider))
+    with pytest.raises(BundleError, match=r"slices\.1\.local\.weight has another shape"):
+        hflow.encode(picture(40, 37), 2)
 
 
 def test_weights_that_are_no_safetensors(changed: Callable[..., Path], data: bytes) -> None:
