@@ -53,8 +53,8 @@ def test_what_the_decoder_meets(monkeypatch: pytest.MonkeyPatch) -> None:
         steps.append([*before, str(256 * sum(frequencies[:s])), str(256 * frequencies[s]), str(s)])
         return s
 
-    def seen(decoder: range_decoder.RangeDecoder, mean: np.ndarray, scale: np.ndarray, *rest: object) -> object:
-        values, known = group(decoder, mean, scale, *rest)
+    def seen(of: object, decoder: object, mean: np.ndarray, scale: np.ndarray, *rest: object) -> object:
+        values, known = group(of, decoder, mean, scale, *rest)
         groups.extend([m, s, 8 * s + m % 8, v] for m, s, v in zip(mean.flat, scale.flat, values.flat, strict=True))
         return values, known
 
