@@ -1,6 +1,6 @@
 """A float rate model for the time in which the transforms still move.
 
-Same layout as the integer entropy model that ships (hyperprior, channel slices, two checkerboard passes), but float and
+Much like the integer entropy model that ships (hyperprior, channel slices, two checkerboard passes each), but float and
 cheap. Parameters are fitted to the rounded latents, which is the true rate; the latents get their gradient from a
 noisy copy, because rounding has none (additive noise alone reads three times the true rate here).
 """
@@ -63,7 +63,7 @@ class RateProxy(nn.Module):
         hyper = F.leaky_relu(
             self.synthesis(zq)[:, :, :h, :w] + self.rate.index_select(0, anchor)[:, :, None, None], 0.1
         )
-        # As `checkerboard`, made on the device.
+        # As the first of two `passes`, made on the device.
         first = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)) % 2 == 0
         # All values are at hand, so the two passes of a slice go through its network together, as one batch.
         told = hard.sign() * torch.log2(1 + hard.abs())
