@@ -19,16 +19,20 @@ from hflow.train.joint import JointModel
 from hflow.train.latent import LatentModel
 
 
+def grow_tiny(folder: Path, monkeypatch: pytest.MonkeyPatch, *sizes: str) -> Path:
+    """Writes the tiny checkpoints into a folder and grows them into one below it, which is returned."""
+    for name, state in zip(("joint", "latent", "predictor"), checkpoints(7), strict=True):
+        torch.save(state, folder / f"{name}.pt")
+    out = folder / "grown"
+    monkeypatch.setattr(sys, "argv", ["x", str(folder), *sizes, "-o", str(out)])
+    grow.main()
+    return out
+
+
 @pytest.fixture
 def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny checkpoints with two further fine channels, eight of the latent."""
-    for name, state in zip(("joint", "latent", "predictor"), checkpoints(7), strict=True):
-        torch.save(state, tmp_path / f"{name}.pt")
-    out = tmp_path / "grown"
-    sizes = ["latent=24", "fine=4", "slices=[4,4,8,8]", "passes=[4,1,2,2]"]
-    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path), *sizes, "-o", str(out)])
-    grow.main()
-    return out
+    return grow_tiny(tmp_path, monkeypatch, "latent=24", "fine=4", "slices=[4,4,8,8]", "passes=[4,1,2,2]")
 
 
 def loaded(path: Path) -> JointModel:
@@ -82,15 +86,12 @@ def test_passes_begin_as_the_two_there_were(tmp_path: Path, monkeypatch: pytest.
     """A rate model without layers of their own for its passes says the same with them, but for rounding."""
     old = {k: v for k, v in NET.items() if k not in ("passes", "scales")}
     monkeypatch.setattr("tiny_bundle.NET", old)
-    for name, state in zip(("joint", "latent", "predictor"), checkpoints(7), strict=True):
-        torch.save(state, tmp_path / f"{name}.pt")
-    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path), "passes=[2,2,2]", "scales=48", "-o", str(tmp_path / "own")])
-    grow.main()
+    own = grow_tiny(tmp_path, monkeypatch, "passes=[2,2,2]", "scales=48")
     ops, seen = TwinOps(bf16=False), []
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(-3, 4, (1, 6, 7, 16), generator=generator).float()
     hyper = torch.randint(-50, 50, (1, 6, 7, C.HIDDEN), generator=generator).float()
-    for folder in (tmp_path, tmp_path / "own"):
+    for folder in (tmp_path, own):
         state = torch.load(folder / "latent.pt", weights_only=True)
         cfg = NetConfig.of(state["net"])
         model = LatentModel(cfg)
