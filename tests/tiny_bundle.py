@@ -22,7 +22,7 @@ LADDER = [
 NET = {
     "widths": [8, 8, 16, 16], "enc_blocks": [1, 1, 1], "dec_blocks": [1, 1, 1], "corr_blocks": [1, 1],
     "latent": 16, "fine": 2, "slices": [4, 4, 8], "passes": [4, 1, 2], "scales": 48,
-    "hyper": 4, "rates": 4, "m_max": 3, "codewords": 256, "dims": 8,
+    "hyper": 4, "rates": 4, "m_max": 3, "codewords": 256, "dims": 8, "feedback": 8,
 }  # fmt: skip
 SIZE = {"width": 32, "heads": 2, "blocks": 2, "hidden": 48}
 
@@ -41,6 +41,8 @@ def checkpoints(seed: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
         for p in (*latent.twin.parameters(), *tokens.parameters()):
             if not p.any():  # what training starts at zero is in use after it
                 p.normal_(0, 0.3)
+        assert joint.feedback is not None
+        joint.feedback.out.weight.normal_(0, 0.1)
     return (
         {"net": NET, "average": joint.state_dict()},
         {"net": NET, "average": latent.state_dict()},

@@ -127,6 +127,7 @@ def vvc() -> Peer:
     if program is None:
         raise ImportError("vvencapp is not on the path")
     importlib.import_module("av")
+    told = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.split()
 
     def encode(x: Picture, setting: int) -> bytes:
         frame = _yuv(x)
@@ -134,12 +135,12 @@ def vvc() -> Peer:
             raw, out = Path(folder) / "in.yuv", Path(folder) / "out.266"
             raw.write_bytes(frame.to_ndarray().tobytes())
             size = f"{frame.width}x{frame.height}"
-            settings = ["--preset", "medium", "--qp", str(63 - setting), "--internal-bitdepth", "8", "--frames", "1"]
-            command = [program, "-i", str(raw), "-s", size, *settings, "-o", str(out)]
+            settings = ["--preset", "medium", "--qp", str(63 - setting), "--qpa", "0", "--internal-bitdepth", "8"]
+            command = [program, "-i", str(raw), "-s", size, "--frames", "1", *settings, "-o", str(out)]
             subprocess.run(command, check=True, capture_output=True)
             return out.read_bytes()
 
-    return Peer("VVC", "VVenC", 64, encode, lambda d, size: _first_frame(d, "vvc", size))
+    return Peer("VVC", f"VVenC {told[-1]}", 64, encode, lambda d, size: _first_frame(d, "vvc", size))
 
 
 ALL: dict[str, Callable[[], Peer]] = {

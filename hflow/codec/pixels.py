@@ -12,6 +12,7 @@ from hflow.codec.geometry import CELL, LEVELS, Geometry
 from hflow.codec.threads import steady
 from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
+from hflow.nets.feedback import answered
 from hflow.nets.fusion import Features
 
 TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell
@@ -92,8 +93,12 @@ def rate_tensor(model: Model, level: float | None) -> Tensor:
 def continuous_features(model: Model, y: np.ndarray, level: float) -> Features:
     """The latent in steps (h, w, C) to the correction network's features."""
     rate = rate_tensor(model, level)
-    values = torch.from_numpy(y.astype(np.float32)).to(model.device).permute(2, 0, 1)[None]
-    return model.nets.decoder.correction(values / model.nets.gain(rate), rate)
+    return model.nets.decoder.correction(_on_device(model, y) / model.nets.gain(rate), rate)
+
+
+def _on_device(model: Model, y: np.ndarray) -> Tensor:
+    """(h, w, C) to (1, C, h, w) fp32."""
+    return torch.from_numpy(y.astype(np.float32)).to(model.device).permute(2, 0, 1)[None]
 
 
 @exact
@@ -123,7 +128,31 @@ def synthesize(
     """
     with torch.inference_mode():
         planes = token_planes(model, geo, tokens, sent)
+    if y is not None and fidelity:
+        y = looked(model, geo, level or 0, y, planes, progress)
     return synthesize_cells(model, geo, level, y, planes, fidelity, progress)[: geo.height, : geo.width]
+
+
+@torch.inference_mode()
+@exact
+@steady(lambda geo: geo.width * geo.height)
+def looked(
+    model: Model, geo: Geometry, level: float, y: np.ndarray, planes: Tensor, progress: Progress = None
+) -> np.ndarray:
+    """y in steps (h, w, C) as the bundle's feedback network answers what comes of it; as it is, if there is none."""
+    if model.nets.feedback is None:
+        return y
+    out, rate = np.empty(y.shape, np.float32), rate_tensor(model, level)
+    parts = list(tiles(geo))
+    for k, (rows, cols, cr, cc) in enumerate(parts):
+        tokens = planes[:, :, scaled(rows, 2), scaled(cols, 2)]
+        found = answered(model.nets, tokens, _on_device(model, y[rows, cols]), rate)
+        core = found[0, :, cr, cc].permute(1, 2, 0)
+        r, c = rows.start + cr.start, cols.start + cc.start
+        out[r : r + core.shape[0], c : c + core.shape[1]] = core.cpu().numpy()
+        if progress:
+            progress(0.5 + 0.25 * (k + 1) / len(parts))
+    return out
 
 
 @torch.inference_mode()
@@ -133,11 +162,12 @@ def synthesize_cells(
     model: Model, geo: Geometry, level: float | None, y: np.ndarray | None, planes: Tensor, fidelity: float = 1.0,
     progress: Progress = None,
 ) -> np.ndarray:  # fmt: skip
-    """The same with tokens as `token_planes`, and all of the picture's cells, (32h, 32w, 3)."""
+    """y, as `looked` gives it, with tokens as `token_planes`, to all of the picture's cells, (32h, 32w, 3) uint8."""
     latent = y if y is not None else np.zeros((geo.h, geo.w, model.cfg.latent))
     alpha = fidelity if y is not None else 0.0
     out = np.empty((geo.h * CELL, geo.w * CELL, 3), dtype=np.uint8)
     parts = list(tiles(geo))
+    left = 0.5 if model.nets.feedback is None else 0.25
     for k, (rows, cols, cr, cc) in enumerate(parts):
         cont = continuous_features(model, latent[rows, cols], level or 0)
         x = model.nets.decoder(planes[:, :, scaled(rows, 2), scaled(cols, 2)], cont, alpha)
@@ -145,7 +175,7 @@ def synthesize_cells(
         r, c = CELL * (rows.start + cr.start), CELL * (cols.start + cc.start)
         out[r : r + core.shape[1], c : c + core.shape[2]] = core.permute(1, 2, 0).cpu().numpy()
         if progress:
-            progress(0.5 + 0.5 * (k + 1) / len(parts))
+            progress(1 - left + left * (k + 1) / len(parts))
     return out
 
 

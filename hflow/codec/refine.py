@@ -58,6 +58,7 @@ class Refiner:
     """One picture on its way, in tiles where it is large, so that memory is bounded."""
 
     planes: Tensor  # the tokens it is decoded with, those of the choice whose cost was asked for last
+    answer: Tensor  # what the decoder's second look makes of that one's y, less y; from one look to the next it stays
 
     def __init__(self, model: Model, geo: Geometry, rgb: np.ndarray, tune: Tune) -> None:
         self.model, self.geo, self.tune = model, geo, tune
@@ -71,16 +72,20 @@ class Refiner:
         for part in self.parts:
             here = rounded[:, :, part.rows, part.cols].requires_grad_(True)
             planes = self.planes[:, :, pixels.scaled(part.rows, 2), pixels.scaled(part.cols, 2)]
-            x = synthesis(self.model, planes, here / gain, level)[:, :, part.core[0], part.core[1]]
+            steps = here + self.answer[:, :, part.rows, part.cols]
+            x = synthesis(self.model, planes, steps / gain, level)[:, :, part.core[0], part.core[1]]
             down = torch.autograd.grad(x, here, part.gradient(x.detach(), self.tune, fresh))[0]
             total[:, :, part.rows, part.cols] += part.share * down
         return total
 
     @torch.no_grad()
     def cost(self, choice: Choice) -> float:
-        """The cost of what a decoder makes of a choice; from now on it is decoded with this one's tokens."""
+        """The cost of what a decoder makes of a choice; from now on it is decoded with this one's tokens and answer."""
+        assert choice.level is not None and choice.y is not None
         self.planes = pixels.token_planes(self.model, self.geo, choice.tokens, choice.sent)
-        picture = pixels.synthesize_cells(self.model, self.geo, choice.level, choice.y, self.planes)
+        y = pixels.looked(self.model, self.geo, choice.level, choice.y, self.planes)
+        self.answer = torch.from_numpy((y - choice.y).astype(np.float32)).permute(2, 0, 1)[None].to(self.model.device)
+        picture = pixels.synthesize_cells(self.model, self.geo, choice.level, y, self.planes)
         return sum(part.share * float(part.cost(part.of(picture), self.tune)) for part in self.parts)
 
 

@@ -34,6 +34,7 @@ from hflow.integer.twin import QLinear, QTable
 from hflow.nets.analysis import Analysis, Gain, HyperAnalysis, TokenHead
 from hflow.nets.config import NetConfig
 from hflow.nets.continuous import LatentTwin, Local, by_source, tables
+from hflow.nets.feedback import Feedback
 from hflow.nets.fusion import FusionDecoder
 from hflow.nets.precision import whole_fp32
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
@@ -53,6 +54,7 @@ class FloatNets(nn.Module):
         self.analysis, self.gain, self.hyper, self.head = Analysis(cfg), Gain(cfg), HyperAnalysis(cfg), TokenHead(cfg)
         self.pq = ProductQuantizer(cfg.m_max, cfg.codewords, cfg.dims)
         self.decoder = FusionDecoder(cfg)
+        self.feedback = Feedback(cfg) if cfg.feedback else None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class NetConfig:
     m_max: int = 4  # product sub-quantizers of a token
     codewords: int = 256
     dims: int = 8  # dimensions of a codeword
+    feedback: int = 0  # features of the feedback network (nets/feedback.py); 0 before hf15: none
 
     def __post_init__(self) -> None:
         """ValueError for passes or scales that the format does not have."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hflow.nets.analysis import Analysis, Gain, TokenHead, quantize
 from hflow.nets.config import NetConfig
+from hflow.nets.feedback import Feedback
 from hflow.nets.fusion import FusionDecoder
 from hflow.nets.precision import mixed
 from hflow.nets.tokenizer import ProductQuantizer
@@ -43,6 +44,7 @@ class JointModel(nn.Module):
         self.analysis, self.gain, self.head = Analysis(cfg), Gain(cfg), TokenHead(cfg)
         self.pq = ProductQuantizer(cfg.m_max, cfg.codewords, cfg.dims)
         self.decoder = FusionDecoder(cfg)
+        self.feedback = Feedback(cfg) if cfg.feedback else None  # has a recipe of its own
         self.proxy = RateProxy(cfg)
         self.cut = 0.0  # share of training samples whose last slices do not arrive
         self.layered = 0.0  # and of those in two layers, of which the upper one breaks off

@@ -62,7 +62,7 @@ def build(joint: dict, latent: dict, predictor: dict, small: bool) -> tuple[dict
     tokens = PredictorTwin(cfg, PredictorConfig.of(predictor.get("size", {})))
     tokens.load_state_dict(predictor["average"])
     nets = FloatNets(cfg)
-    for name in ("analysis", "gain", "head", "pq", "decoder"):
+    for name in ("analysis", "gain", "head", "pq", "decoder", *["feedback"] * bool(cfg.feedback)):
         getattr(nets, name).load_state_dict(getattr(model, name).state_dict())
     nets.hyper.load_state_dict(hyper.analysis.state_dict())
     state = {k: v for k, v in nets.state_dict().items() if k != "pq.counts"}
