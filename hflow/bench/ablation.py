@@ -124,18 +124,20 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
     lines += ["", "| decoder, level " + str(level) + " | PSNR dB | LPIPS-Alex |", "|---|---|---|"]
     full = model.cfg.m_max
     rows = [
-        ("continuous stream alone", 0, level, 1.0, "none"),
-        (f"VQ decoder alone, M = {full}, all tokens", full, None, 0.0, "all"),
-        (f"fusion decoder, M = {full}, all tokens", full, level, 1.0, "all"),
-        ("VQ decoder alone, M = 1, all tokens", 1, None, 0.0, "all"),
-        ("fusion decoder, M = 1, all tokens", 1, level, 1.0, "all"),
+        ("continuous stream alone", 0, level, 1.0, "none", 2),
+        *[("continuous stream alone, without the second look", 0, level, 1.0, "none", 1)] * bool(model.cfg.feedback),
+        (f"VQ decoder alone, M = {full}, all tokens", full, None, 0.0, "all", 2),
+        (f"fusion decoder, M = {full}, all tokens", full, level, 1.0, "all", 2),
+        ("VQ decoder alone, M = 1, all tokens", 1, None, 0.0, "all", 2),
+        ("fusion decoder, M = 1, all tokens", 1, level, 1.0, "all", 2),
     ]
     alone: list[tuple[np.ndarray, np.ndarray]] = []  # the first row's
-    for name, m, lv, alpha, mask in rows:
+    for name, m, lv, alpha, mask, looks in rows:
         decoded = []
         for p in items:
             q = (p.q if lv is not None else p.q0)[..., :m] if m else None
-            decoded.append(pixels.synthesize(model, p.geo, lv, p.y if lv is not None else None, q, p.sent(mask), alpha))
+            y = p.y if lv is not None else None
+            decoded.append(pixels.synthesize(model, p.geo, lv, y, q, p.sent(mask), alpha, looks=looks))
         pairs = [(p.rgb, out) for p, out in zip(items, decoded, strict=True)]
         alone = alone or pairs
         a, b = mean(psnr(*k) for k in pairs), mean(distance(*k) if distance else float("nan") for k in pairs)

@@ -119,16 +119,16 @@ def token_planes(model: Model, geo: Geometry, tokens: np.ndarray | None, sent: n
 
 def synthesize(
     model: Model, geo: Geometry, level: float | None, y: np.ndarray | None, tokens: np.ndarray | None,
-    sent: np.ndarray | None, fidelity: float = 1.0, progress: Progress = None,
+    sent: np.ndarray | None, fidelity: float = 1.0, progress: Progress = None, looks: int = 2,
 ) -> np.ndarray:  # fmt: skip
     """Indices to the picture (H, W, 3) uint8.
 
     sent: (th, tw) bool, which of the tokens (th, tw, m) were sent; None without tokens. fidelity: strength alpha of the
-    continuous correction.
+    continuous correction. looks: 1 leaves out the second one, which takes as long as the first.
     """
     with torch.inference_mode():
         planes = token_planes(model, geo, tokens, sent)
-    if y is not None and fidelity:
+    if y is not None and fidelity and looks > 1:
         y = looked(model, geo, level or 0, y, planes, progress)
     return synthesize_cells(model, geo, level, y, planes, fidelity, progress)[: geo.height, : geo.width]
 
