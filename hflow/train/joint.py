@@ -44,7 +44,7 @@ class JointModel(nn.Module):
         self.analysis, self.gain, self.head = Analysis(cfg), Gain(cfg), TokenHead(cfg)
         self.pq = ProductQuantizer(cfg.m_max, cfg.codewords, cfg.dims)
         self.decoder = FusionDecoder(cfg)
-        self.feedback = Feedback(cfg) if cfg.feedback else None  # has a recipe of its own
+        self.feedback = Feedback(cfg).requires_grad_(False) if cfg.feedback else None  # has a recipe of its own
         self.proxy = RateProxy(cfg)
         self.cut = 0.0  # share of training samples whose last slices do not arrive
         self.layered = 0.0  # and of those in two layers, of which the upper one breaks off

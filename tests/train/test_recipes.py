@@ -25,7 +25,7 @@ from hflow.nets.bundle import Model
 from hflow.nets.config import NetConfig
 from hflow.nets.grids import sent_grid, stage_grid
 from hflow.nets.perceptual import Perceptual, load_perceptual
-from hflow.train import fusion, joint, latent, perceptual, predictor, release, streams
+from hflow.train import feedback, fusion, joint, latent, perceptual, predictor, release, streams
 from hflow.train.joint import JointModel, draw_settings, token_planes
 
 METRICS = Path(hflow.__file__).parents[2] / "shared" / "metrics"
@@ -272,6 +272,22 @@ def test_joint_and_fusion_take_a_step(recipe: Callable[..., Path], tmp_path: Pat
 
     five = recipe(fusion, *settings, "recipe.lpips_crop=64", "recipe.adversarial=0.5", f"out={tmp_path}/five")
     release.build(saved(five), checkpoints(7)[1], checkpoints(7)[2], small=True)  # the critic is not released
+
+
+@needs_metrics
+@pytest.mark.parametrize("moves", [{"feedback"}, {"feedback", "decoder"}])
+def test_the_second_look_takes_a_step(recipe: Callable[..., Path], tmp_path: Path, moves: set[str]) -> None:
+    start, source = checkpoints(7)[0], tmp_path / "joint.pt"
+    torch.save(start, source)
+    settings = [f"init={source}", "recipe.val_n=1", "recipe.lpips_crop=64", "recipe.squeeze=[1, 2]"]
+    out = recipe(feedback, *settings, f"recipe.decoder={str('decoder' in moves).lower()}")
+    after = saved(out)
+    changed = {k.split(".")[0] for k, v in after["model"].items() if not torch.equal(v, start["average"][k])}
+    assert (after["step"], changed) == (1, moves)
+    row = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
+    assert row["event"] == "val" and all(math.isfinite(v) for k, v in row.items() if k != "event")
+    assert row["63_1_psnr"] != row["63_2_psnr"]
+    release.build(after, checkpoints(7)[1], checkpoints(7)[2], small=True)
 
 
 def test_the_plain_control_has_no_tokens_and_is_otherwise_the_same() -> None:
