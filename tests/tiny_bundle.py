@@ -23,6 +23,7 @@ NET = {
     "widths": [8, 8, 16, 16], "enc_blocks": [1, 1, 1], "dec_blocks": [1, 1, 1], "corr_blocks": [1, 1],
     "latent": 16, "fine": 2, "slices": [4, 4, 8], "passes": [4, 1, 2], "scales": 48,
     "hyper": 4, "rates": 4, "m_max": 3, "codewords": 256, "dims": 8, "feedback": 8,
+    "look_blocks": [1, 0, 1],
 }  # fmt: skip
 SIZE = {"width": 32, "heads": 2, "blocks": 2, "hidden": 48}
 

@@ -4,7 +4,7 @@ A decode that is analysed again gives back another latent than the one it was ma
 become fainter. How far it is off is known to the decoder alone, which has both, and costs no bits. So the latent is
 changed by some of that, and decoded once more: one step of iterative back-projection (Irani and Peleg, CVGIP 1991, 3),
 with the analysis network in the camera's place. How much of it is learnt, and is little where a value was rounded to
-zero: there a decode is right to say something else.
+zero: there a decode is right to say something else. The first decode may be a rougher one (`NetConfig.look_blocks`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Feedback(nn.Module):
 
     def __init__(self, cfg: NetConfig) -> None:
         super().__init__()
-        width = cfg.feedback
+        width, self.depth = cfg.feedback, cfg.look_blocks
         self.shares = nn.Parameter(torch.tensor(START)[None, :, None].repeat(KNOTS, 1, cfg.latent))
         self.inp, self.rate = conv(4 * cfg.latent, width, 1), nn.Linear(1, width)
         self.body, self.out = ResBlock(width), conv(width, cfg.latent, 1)
@@ -56,7 +56,7 @@ def answered(nets: Any, planes: Tensor, y: Tensor, rate: Tensor) -> Tensor:
     """
     with torch.no_grad():
         gain = nets.gain(rate)
-        seen = nets.decoder(planes, nets.decoder.correction(y / gain, rate)).float().clamp(0, 1)
-        lacks = y - nets.analysis(seen, rate)[1].float() * gain
+        first = nets.decoder(planes, nets.decoder.correction(y / gain, rate), depth=nets.feedback.depth)
+        lacks = y - nets.analysis(first.float().clamp(0, 1), rate)[1].float() * gain
     changed: Tensor = y + nets.feedback(y, lacks, rate)
     return changed

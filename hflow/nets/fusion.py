@@ -82,7 +82,7 @@ class FusionDecoder(nn.Module):
     def __init__(self, cfg: NetConfig) -> None:
         super().__init__()
         w4, w8, w16, _ = cfg.widths
-        n16, n8, n4 = cfg.dec_blocks
+        self.depth = n16, n8, n4 = cfg.dec_blocks
         self.correction = Correction(cfg)
         self.inp = conv(cfg.m_max * cfg.dims + 2, w16)
         self.t16, self.t8, self.t4 = Transform(w16), Transform(w8), Transform(w4)
@@ -94,16 +94,20 @@ class FusionDecoder(nn.Module):
         with torch.no_grad():
             cast(nn.Conv2d, self.full[1]).weight.mul_(0.1)
 
-    def forward(self, tokens: Tensor, cont: Features, alpha: Tensor | float = 1.0) -> Tensor:
+    def forward(
+        self, tokens: Tensor, cont: Features, alpha: Tensor | float = 1.0, depth: tuple[int, ...] = ()
+    ) -> Tensor:
+        """depth: with so many of the residual blocks at 1/16, 1/8 and 1/4 only, a rougher picture sooner."""
         c16, c8, c4, base = cont
+        n16, n8, n4 = depth or self.depth
         h = self.inp(tokens)
         own = alpha.to(h.dtype) if isinstance(alpha, Tensor) else alpha
         h = self.t16(h, c16, own)
-        h = self.up8(F.leaky_relu(self.body16(h), 0.1))
+        h = self.up8(F.leaky_relu(self.body16[:n16](h), 0.1))
         h = self.t8(h, c8, own)
-        h = self.up4(F.leaky_relu(self.body8(h), 0.1))
+        h = self.up4(F.leaky_relu(self.body8[:n8](h), 0.1))
         h = self.t4(h, c4, own)
-        h = self.up1(F.leaky_relu(self.body4(h), 0.1))
+        h = self.up1(F.leaky_relu(self.body4[:n4](h), 0.1))
         # The last layers run in fp32: they smooth across the pixel-shuffle's lattice, and rounding there is visible.
         # Not in training on a GPU, where they would take a tenth of a step.
         quick = self.training and h.is_cuda
