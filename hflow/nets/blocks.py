@@ -61,8 +61,8 @@ class ResBlock(nn.Module):
             self.b.weight.mul_(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.a(F.leaky_relu(x, 0.1))
-        return x + self.b(F.leaky_relu(h, 0.1))
+        h = F.leaky_relu_(self.a(F.leaky_relu(x, 0.1)), 0.1)  # in place: memory anew takes its time
+        return x + self.b(h)
 
 
 class Up(nn.Module):
