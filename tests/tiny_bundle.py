@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from hflow.nets.config import NetConfig
+from hflow.nets.feedback import Feedback
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
 from hflow.train.joint import JointModel
 from hflow.train.latent import LatentModel
@@ -33,7 +35,7 @@ def checkpoints(seed: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
     cfg = NetConfig.of(NET)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        joint, latent = JointModel(cfg), LatentModel(cfg)
+        joint, latent = JointModel(replace(cfg, feedback=0)), LatentModel(cfg)
         tokens = PredictorTwin(cfg, PredictorConfig.of(SIZE))
         joint.gain.log_gain.copy_(torch.linspace(-2.4, 1, cfg.rates)[:, None].expand(cfg.rates, cfg.latent))
         joint.head.out.bias.zero_()
@@ -42,7 +44,7 @@ def checkpoints(seed: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
         for p in (*latent.twin.parameters(), *tokens.parameters()):
             if not p.any():  # what training starts at zero is in use after it
                 p.normal_(0, 0.3)
-        assert joint.feedback is not None
+        joint.feedback = Feedback(cfg)  # drawn last: the other weights are what they are without it
         joint.feedback.out.weight.normal_(0, 0.1)
     return (
         {"net": NET, "average": joint.state_dict()},

@@ -80,7 +80,7 @@ def decode(model: Model, data: bytes) -> Times:
             q = tokens.read(model, geo, level, y, s.m, sent, file.index_chunks)
     with watch("checksum"):
         index_checksum(model.digest, y, q)
-    with torch.inference_mode():
+    with watch("fusion decoder"), torch.inference_mode():
         planes = pixels.token_planes(model, geo, q, sent)
     if y is not None and model.nets.feedback is not None:
         with watch("first look, analysis, feedback"):

@@ -93,10 +93,10 @@ def rate_tensor(model: Model, level: float | None) -> Tensor:
 def continuous_features(model: Model, y: np.ndarray, level: float) -> Features:
     """The latent in steps (h, w, C) to the correction network's features."""
     rate = rate_tensor(model, level)
-    return model.nets.decoder.correction(_on_device(model, y) / model.nets.gain(rate), rate)
+    return model.nets.decoder.correction(on_device(model, y) / model.nets.gain(rate), rate)
 
 
-def _on_device(model: Model, y: np.ndarray) -> Tensor:
+def on_device(model: Model, y: np.ndarray) -> Tensor:
     """(h, w, C) to (1, C, h, w) fp32."""
     return torch.from_numpy(y.astype(np.float32)).to(model.device).permute(2, 0, 1)[None]
 
@@ -146,7 +146,7 @@ def looked(
     parts = list(tiles(geo))
     for k, (rows, cols, cr, cc) in enumerate(parts):
         tokens = planes[:, :, scaled(rows, 2), scaled(cols, 2)]
-        found = answered(model.nets, tokens, _on_device(model, y[rows, cols]), rate)
+        found = answered(model.nets, tokens, on_device(model, y[rows, cols]), rate)
         core = found[0, :, cr, cc].permute(1, 2, 0)
         r, c = rows.start + cr.start, cols.start + cc.start
         out[r : r + core.shape[0], c : c + core.shape[1]] = core.cpu().numpy()

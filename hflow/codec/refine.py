@@ -84,7 +84,7 @@ class Refiner:
         assert choice.level is not None and choice.y is not None
         self.planes = pixels.token_planes(self.model, self.geo, choice.tokens, choice.sent)
         y = pixels.looked(self.model, self.geo, choice.level, choice.y, self.planes)
-        self.answer = torch.from_numpy((y - choice.y).astype(np.float32)).permute(2, 0, 1)[None].to(self.model.device)
+        self.answer = pixels.on_device(self.model, y - choice.y)
         picture = pixels.synthesize_cells(self.model, self.geo, choice.level, y, self.planes)
         return sum(part.share * float(part.cost(part.of(picture), self.tune)) for part in self.parts)
 

@@ -62,9 +62,8 @@ def build(joint: dict, latent: dict, predictor: dict, small: bool) -> tuple[dict
     tokens = PredictorTwin(cfg, PredictorConfig.of(predictor.get("size", {})))
     tokens.load_state_dict(predictor["average"])
     nets = FloatNets(cfg)
-    for name in ("analysis", "gain", "head", "pq", "decoder", *["feedback"] * bool(cfg.feedback)):
-        getattr(nets, name).load_state_dict(getattr(model, name).state_dict())
-    nets.hyper.load_state_dict(hyper.analysis.state_dict())
+    for name, part in nets.named_children():
+        part.load_state_dict((hyper.analysis if name == "hyper" else getattr(model, name)).state_dict())
     state = {k: v for k, v in nets.state_dict().items() if k != "pq.counts"}
     arrays = {f"float.{k}": v for k, v in pack_floats(state, small).items()}
     bounds = {}
