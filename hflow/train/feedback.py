@@ -87,8 +87,6 @@ def main() -> None:
     squeeze, yard = (load_lpips(cfg.metrics, k).to(dev).requires_grad_(False) for k in ("squeeze", "alex"))
     weighed = Weighed(opts, squeeze, cfg.metrics, opts["lpips_crop"], 96, dev)
     rng = np.random.default_rng(cfg.seed + loop.step)
-    seen: dict[str, float] = {}
-    clock, at = loop.spent, loop.step
     while not loop.done:
         x = photos.batch(cfg.batch, cfg.crop, rng).contiguous(memory_format=torch.channels_last)
         level = draw(cfg.batch, rng, tokens=False)[0].to(dev)
@@ -98,13 +96,7 @@ def main() -> None:
             terms = weighed.terms(x, o, views, *draw_harm(rng, opts["harm"]))
         common = common_error(x, o).mean()
         loop.update(opts["common"] * common + weighed.total(terms, level.float() / (LEVELS - 1)))
-        for k, v in {**terms, "common": common}.items():
-            seen[k] = seen.get(k, 0.0) + float(v.detach().mean()) / 50
-        if loop.step % 50 == 0:
-            psnr = float(-10 * np.log10(seen.pop("mse")))
-            speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
-            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **seen, img_s=speed)
-            seen, clock, at = {}, loop.spent, loop.step
+        loop.tally({**terms, "common": common})
         if loop.step % opts["val_every"] == 0 or loop.done:
             loop.log(event="val", step=loop.step, **validate(loop.average, val, {"squeeze": squeeze, "alex": yard}))
             loop.restart_clock()

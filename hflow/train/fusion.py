@@ -168,8 +168,6 @@ def main() -> None:
     squeeze, yard = (load_lpips(cfg.metrics, k).to(dev).requires_grad_(False) for k in ("squeeze", "alex"))
     weighed = Weighed(opts, squeeze, cfg.metrics, opts["lpips_crop"], 96, dev)
     rng = np.random.default_rng(cfg.seed + loop.step)
-    seen: dict[str, float] = {}
-    clock, at = loop.spent, loop.step
     while not loop.done:
         x = photos.batch(cfg.batch, cfg.crop, rng).contiguous(memory_format=torch.channels_last)
         level, m, masks, alpha = draw(cfg.batch, rng, opts["tokens"])
@@ -193,13 +191,7 @@ def main() -> None:
                 apart = critic_loss(critic, x, o)
                 loss = with_adversary(loss, o, critic, opts["adversarial"] * min(1.0, loop.progress / WARM)) + apart
         loop.update(loss)
-        for k, v in {**terms, "common": common, "critic": apart}.items():
-            seen[k] = seen.get(k, 0.0) + float(v.detach().mean()) / 50
-        if loop.step % 50 == 0:
-            psnr = float(-10 * np.log10(seen.pop("mse")))
-            speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
-            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **seen, img_s=speed)
-            seen, clock, at = {}, loop.spent, loop.step
+        loop.tally({**terms, "common": common, "critic": apart})
         if loop.step % opts["val_every"] == 0 or loop.done:
             scores = validate(loop.average, streams, val, {"squeeze": squeeze, "alex": yard})
             loop.log(event="val", step=loop.step, **scores)
