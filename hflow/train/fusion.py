@@ -2,7 +2,8 @@
 
     python -m hflow.train.fusion CONFIG.toml init=runs/joint/last.pt recipe.predictor=runs/predictor/last.pt
 
-Only the decoder is trained. Two thirds of the samples have no tokens; a few have no continuous stream or alpha = 0.
+Only the decoder is trained, and the feedback network with it where there is one: the decoder then sees pictures a
+second time, as it does in use. Two thirds of the samples have no tokens; a few have no continuous stream or alpha = 0.
 `recipe.adversarial` above 0 trains it against a critic, with that share of the other losses' gradient.
 """
 
@@ -22,11 +23,13 @@ from hflow.masks import LABELS
 from hflow.nets import continuous as C
 from hflow.nets import predictor as P
 from hflow.nets.config import NetConfig
+from hflow.nets.feedback import answered
 from hflow.nets.grids import sent_grid
 from hflow.nets.precision import mixed
 from hflow.train.critic import Critic, critic_loss, with_adversary
 from hflow.train.data import Photos, validation
-from hflow.train.joint import SPEEDS, JointModel, arrived, in_layers, in_use
+from hflow.train.joint import SPEEDS as JOINT_SPEEDS
+from hflow.train.joint import JointModel, arrived, in_layers, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import (
@@ -40,6 +43,7 @@ from hflow.train.predictor import masked
 from hflow.train.streams import integers
 
 MASKS = LABELS
+SPEEDS = {**JOINT_SPEEDS, "critic": 4.0, "feedback.shares": 20.0, "feedback": 3.0}
 WARM = 0.15  # share of the run in which the critic gets ahead before it is fully heard
 
 
@@ -83,6 +87,16 @@ class Streams:
         return y.permute(0, 3, 1, 2) / self.model.gain(rate), planes
 
 
+def looked(model: JointModel, planes: Tensor, y: Tensor, rate: Tensor, alpha: Tensor) -> Tensor:
+    """Dequantised y (B, C, h, w) as it is after a second look, which those with alpha (B,) = 0 do not get."""
+    if model.feedback is None:
+        return y
+    gain = model.gain(rate)
+    with mixed(y.device):
+        changed = answered(model, planes, y * gain, rate).float() / gain
+    return torch.where(alpha[:, None, None, None] > 0, changed, y)
+
+
 def draw(n: int, rng: np.random.Generator, tokens: bool = True) -> tuple[Tensor, Tensor, list[str], Tensor]:
     """Random (level, m, mask labels, alpha) of a batch; without tokens the same levels of the continuous stream."""
     level = (LEVELS * rng.random(n) ** 0.7).astype(int).clip(0, LEVELS - 1)
@@ -98,7 +112,10 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
     """PSNR and LPIPS of fixed settings: continuous only, fused, and the codebook alone."""
     out: dict[str, float] = {}
     settings = {
+        "low": (24, 0, "none", 1.0),
         "y": (44, 0, "none", 1.0),
+        "high": (54, 0, "none", 1.0),
+        "most": (63, 0, "none", 1.0),
         "y+1_4": (44, 1, "1_4", 1.0),
         "y+2all": (44, 2, "all", 1.0),
         "2all": (44, 2, "all", 0.0),
@@ -110,6 +127,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
             level, use = (torch.full((b,), k, device=dev) for k in (lv, m))
             y, planes = streams.planes(x, level, use, [mask] * b)
             rate = level / (LEVELS - 1)
+            y = looked(model, planes, y, rate, y.new_full((b,), alpha))
             with mixed(x.device):
                 o = model.decoder(planes, model.decoder.correction(y, rate), alpha).float().clamp(0, 1)
             psnr = -10 * torch.log10((x - o).square().mean((1, 2, 3)))
@@ -123,6 +141,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
         y, planes = streams.planes(x, level, torch.zeros_like(level), ["none"] * len(x))
         rate = level / (LEVELS - 1)
         y, rate = in_layers(model, model.analysis.trunk(x), y, rate, 0.6 * rate, slices)
+        y = looked(model, planes, y, rate, torch.ones_like(rate))
         with mixed(x.device):
             o = model.decoder(planes, model.decoder.correction(y, rate), 1.0).float().clamp(0, 1)
         total += nets["alex"](x * 2 - 1, o * 2 - 1).sum().item()
@@ -157,10 +176,12 @@ def main() -> None:
     net = NetConfig.of(cfg.net)
     model = JointModel(net).to(dev).requires_grad_(False).eval()
     model.decoder.requires_grad_(True)
+    if model.feedback is not None:
+        model.feedback.requires_grad_(True)
     critic = Critic().to(dev) if opts["adversarial"] else None
     if critic is not None:
         model.critic = critic
-    loop = Loop(cfg, model, None, {**SPEEDS, "critic": 4.0})
+    loop = Loop(cfg, model, None, SPEEDS)
     model.to(memory_format=torch.channels_last)
     streams = Streams(model, load_predictor(opts["predictor"], net, dev), dev)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
@@ -180,6 +201,7 @@ def main() -> None:
         if len(some):
             with torch.no_grad():
                 y[some], rate[some] = in_layers(model, model.analysis.trunk(x[some]), y[some], rate[some])
+        y = looked(model, planes, y, rate, alpha)
         with mixed(dev):
             o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
             terms = weighed.terms(x, o, views, *draw_harm(rng, opts["harm"]))
