@@ -2,8 +2,8 @@
 
     python -m hflow.train.feedback CONFIG.toml init=runs/fusion/last.pt
 
-Everything else stands still, unless `recipe.decoder` lets the decoder follow, as it is when it looks again. There are
-no tokens: files that have some are few, and the decoder has seen them.
+Everything else stands still; the fusion recipe goes on with the decoder and this network together. There are no
+tokens: files that have some are few.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hflow.train.losses import Weighed, common_error, draw_harm, draw_views, loa
 from hflow.train.streams import integers
 
 SHOWN = 28, 44, 54, 63  # rate levels of the validation
-SPEEDS = {"feedback.shares": 10.0, "decoder.correction.linear": 0.015, "decoder": 0.15}
+SPEEDS = {"feedback.shares": 10.0}
 
 
 def decode(model: JointModel, x: Tensor, level: Tensor, looks: int = 2) -> Tensor:
@@ -65,7 +65,6 @@ def main() -> None:
         "vgg": 0.0,
         "common": 0.0,
         "harm": 0.35,
-        "decoder": False,
         "val_every": 200,
         "val_n": 32,
         "lpips_crop": 128,
@@ -79,7 +78,6 @@ def main() -> None:
     model = JointModel(NetConfig.of(cfg.net)).to(dev).requires_grad_(False).eval()
     assert model.feedback is not None, "net.feedback is the network's width"
     model.feedback.requires_grad_(True)
-    model.decoder.requires_grad_(opts["decoder"])
     loop = Loop(cfg, model, None, SPEEDS)
     model.to(memory_format=torch.channels_last)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)

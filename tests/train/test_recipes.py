@@ -275,18 +275,22 @@ def test_joint_and_fusion_take_a_step(recipe: Callable[..., Path], tmp_path: Pat
 
 
 @needs_metrics
-@pytest.mark.parametrize("moves", [{"feedback"}, {"feedback", "decoder"}])
-def test_the_second_look_takes_a_step(recipe: Callable[..., Path], tmp_path: Path, moves: set[str]) -> None:
-    start, source = checkpoints(7)[0], tmp_path / "joint.pt"
+@pytest.mark.parametrize(("module", "moves"), [(feedback, {"feedback"}), (fusion, {"feedback", "decoder"})])
+def test_the_second_look_takes_a_step(
+    recipe: Callable[..., Path], tmp_path: Path, module: ModuleType, moves: set[str]
+) -> None:
+    start, source, predictor = checkpoints(7)[0], tmp_path / "joint.pt", tmp_path / "predictor.pt"
     torch.save(start, source)
-    settings = [f"init={source}", "recipe.val_n=1", "recipe.lpips_crop=64", "recipe.squeeze=[1, 2]"]
-    out = recipe(feedback, *settings, f"recipe.decoder={str('decoder' in moves).lower()}")
+    torch.save(checkpoints(7)[2], predictor)
+    only = [f"recipe.predictor={predictor}"] if module is fusion else []
+    out = recipe(module, f"init={source}", "recipe.val_n=1", "recipe.lpips_crop=64", "recipe.squeeze=[1, 2]", *only)
     after = saved(out)
     changed = {k.split(".")[0] for k, v in after["model"].items() if not torch.equal(v, start["average"][k])}
     assert (after["step"], changed) == (1, moves)
     row = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert row["event"] == "val" and all(math.isfinite(v) for k, v in row.items() if k != "event")
-    assert row["63_1_psnr"] != row["63_2_psnr"]
+    if module is feedback:
+        assert row["63_1_psnr"] != row["63_2_psnr"]
     release.build(after, checkpoints(7)[1], checkpoints(7)[2], small=True)
 
 
