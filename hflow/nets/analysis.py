@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hflow.nets.blocks import ResBlock, Up, blocks_of, conv, stack, to_depth
+from hflow.nets.blocks import ResBlock, Up, between, blocks_of, conv, stack, to_depth
 from hflow.nets.config import NetConfig
 from hflow.nets.linear import BLOCK, basis, fine_order, order, start_gain
 
@@ -24,12 +24,7 @@ class Gain(nn.Module):
 
     def forward(self, rate: Tensor) -> Tensor:
         """Rates (B,) in [0, 1] to gains (B, C, 1, 1)."""
-        n = self.log_gain.shape[0] - 1
-        pos = rate.clamp(0, 1) * n
-        low = pos.floor().clamp(max=n - 1).long()
-        frac = (pos - low)[:, None]
-        below, above = self.log_gain.index_select(0, low), self.log_gain.index_select(0, low + 1)
-        return torch.lerp(below, above, frac).exp()[:, :, None, None]
+        return between(self.log_gain, rate).exp()[:, :, None, None]
 
 
 OFFSET = 0.4

@@ -16,6 +16,14 @@ def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(cin, cout, kernel, stride, kernel // 2)
 
 
+def between(knots: Tensor, rate: Tensor) -> Tensor:
+    """Rows (K, ...) that stand evenly over the rates 0 to 1, at rates (B,): straight lines between them, (B, ...)."""
+    place = rate.clamp(0, 1) * (len(knots) - 1)
+    low = place.floor().clamp(max=len(knots) - 2).long()
+    share = (place - low).view(-1, *[1] * (knots.ndim - 1))
+    return torch.lerp(knots.index_select(0, low), knots.index_select(0, low + 1), share)
+
+
 def to_space(x: Tensor, factor: int) -> Tensor:
     """Pixel shuffle: (B, C * factor^2, H, W) to (B, C, factor * H, factor * W).
 

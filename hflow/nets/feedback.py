@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hflow.nets.blocks import ResBlock, conv
+from hflow.nets.blocks import ResBlock, between, conv
 from hflow.nets.config import NetConfig
 
 KNOTS = 3  # rates at which the shares are learnt
@@ -40,13 +40,7 @@ class Feedback(nn.Module):
         known = torch.cat([sign * y.abs().log1p(), said, lacks * said, lacks * (1 - said)], 1)
         h = self.inp(known) + self.rate(rate[:, None])[:, :, None, None]
         change: Tensor = self.out(F.leaky_relu(self.body(h), 0.1))
-        return change + (self._shares(rate)[..., None, None] * kinds).sum(1)
-
-    def _shares(self, rate: Tensor) -> Tensor:
-        """(B, 3, C), straight lines between the knots."""
-        place = rate * (KNOTS - 1)
-        low = place.floor().clamp(max=KNOTS - 2).long()
-        return torch.lerp(self.shares[low], self.shares[low + 1], (place - low)[:, None, None])
+        return change + (between(self.shares, rate)[..., None, None] * kinds).sum(1)
 
 
 def answered(nets: Any, planes: Tensor, y: Tensor, rate: Tensor) -> Tensor:

@@ -11,20 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hflow.bench.measure import load_lpips
+from hflow.nets.blocks import between
 
 Harm = float | str  # a share of the size to scale to, "blur" or "none"
 
 
 def knots(weight: float | list[float], device: str | torch.device) -> Tensor:
-    """A recipe's setting for `by_rate`: one number for all rates, or several spread evenly over them."""
+    """A recipe's setting for `between`: one number for all rates, or several spread evenly over them."""
     return torch.tensor(weight if isinstance(weight, list) else [weight, weight], dtype=torch.float32, device=device)
-
-
-def by_rate(weights: Tensor, rate: Tensor) -> Tensor:
-    """What `knots` gave, at rates (B,) in [0, 1]: straight lines between the numbers."""
-    place = rate * (len(weights) - 1)
-    low = place.floor().clamp(max=len(weights) - 2).long()
-    return torch.lerp(weights[low], weights[low + 1], place - low)
 
 
 def draw_harm(rng: np.random.Generator, share: float) -> tuple[Harm, Tensor]:
@@ -187,13 +181,12 @@ class Weighed:
 
     def total(self, terms: dict[str, Tensor], rate: Tensor) -> Tensor:
         """What `terms` gave, weighed at rates (B,); a scalar."""
-        return torch.stack([(by_rate(self.weights[k], rate) * v).mean() for k, v in terms.items()]).sum()
+        return torch.stack([(between(self.weights[k], rate) * v).mean() for k, v in terms.items()]).sum()
 
 
 __all__ = [
     "EarlyVGG",
     "Weighed",
-    "by_rate",
     "common_error",
     "degrade_pair",
     "draw_harm",

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import hflow
 from hflow.errors import InputError
+from hflow.nets.blocks import between
 from hflow.nets.logistic import logistic_bits
 from hflow.train.losses import (
     EarlyVGG,
-    by_rate,
     common_error,
     degrade_pair,
     draw_harm,
@@ -112,8 +112,8 @@ def test_missing_networks_are_named(tmp_path: Path) -> None:
 
 def test_a_weight_that_goes_with_the_rate() -> None:
     rate = torch.tensor([0.0, 0.25, 0.5, 0.8, 1.0])
-    assert by_rate(knots(3.0, "cpu"), rate).tolist() == [3.0] * 5
-    assert by_rate(knots([4, 2, 12], "cpu"), rate).tolist() == pytest.approx([4, 3, 2, 8, 12])
+    assert between(knots(3.0, "cpu"), rate).tolist() == [3.0] * 5
+    assert between(knots([4, 2, 12], "cpu"), rate).tolist() == pytest.approx([4, 3, 2, 8, 12])
 
 
 @needs_metrics
