@@ -2,8 +2,8 @@
 
     python -m hflow.train.fusion CONFIG.toml init=runs/joint/last.pt recipe.predictor=runs/predictor/last.pt
 
-Only the decoder is trained, and the feedback network with it where there is one: the decoder then sees pictures a
-second time, as it does in use. Two thirds of the samples have no tokens; a few have no continuous stream or alpha = 0.
+Only the decoder is trained, and the feedback network with it where there is one (recipe 5, `feedback.toml`): it then
+looks twice, as it does in use. Two thirds of the samples have no tokens; a few have no continuous stream or alpha = 0.
 `recipe.adversarial` above 0 trains it against a critic, with that share of the other losses' gradient.
 """
 
