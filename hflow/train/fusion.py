@@ -28,8 +28,7 @@ from hflow.nets.grids import sent_grid
 from hflow.nets.precision import mixed
 from hflow.train.critic import Critic, critic_loss, with_adversary
 from hflow.train.data import Photos, validation
-from hflow.train.joint import SPEEDS as JOINT_SPEEDS
-from hflow.train.joint import JointModel, arrived, in_layers, in_use
+from hflow.train.joint import SPEEDS, JointModel, arrived, in_layers, in_use
 from hflow.train.latent import anchors
 from hflow.train.loop import Loop, parse
 from hflow.train.losses import (
@@ -43,7 +42,6 @@ from hflow.train.predictor import masked
 from hflow.train.streams import integers
 
 MASKS = LABELS
-SPEEDS = {**JOINT_SPEEDS, "critic": 4.0, "feedback.shares": 20.0, "feedback": 3.0}
 WARM = 0.15  # share of the run in which the critic gets ahead before it is fully heard
 
 
@@ -87,14 +85,15 @@ class Streams:
         return y.permute(0, 3, 1, 2) / self.model.gain(rate), planes
 
 
-def looked(model: JointModel, planes: Tensor, y: Tensor, rate: Tensor, alpha: Tensor) -> Tensor:
-    """Dequantised y (B, C, h, w) as it is after a second look, which those with alpha (B,) = 0 do not get."""
-    if model.feedback is None:
-        return y
-    gain = model.gain(rate)
+def decode(model: JointModel, planes: Tensor, y: Tensor, rate: Tensor, alpha: Tensor) -> Tensor:
+    """Pictures (B, 3, 32h, 32w) of dequantised y (B, C, h, w); those with alpha (B,) = 0 are not looked at again."""
+    alpha = alpha[:, None, None, None]
     with mixed(y.device):
-        changed = answered(model, planes, y * gain, rate).float() / gain
-    return torch.where(alpha[:, None, None, None] > 0, changed, y)
+        if model.feedback is not None:
+            gain = model.gain(rate)
+            y = torch.where(alpha > 0, answered(model, planes, y * gain, rate).float() / gain, y)
+        x: Tensor = model.decoder(planes, model.decoder.correction(y, rate), alpha).float()
+    return x
 
 
 def draw(n: int, rng: np.random.Generator, tokens: bool = True) -> tuple[Tensor, Tensor, list[str], Tensor]:
@@ -127,9 +126,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
             level, use = (torch.full((b,), k, device=dev) for k in (lv, m))
             y, planes = streams.planes(x, level, use, [mask] * b)
             rate = level / (LEVELS - 1)
-            y = looked(model, planes, y, rate, y.new_full((b,), alpha))
-            with mixed(x.device):
-                o = model.decoder(planes, model.decoder.correction(y, rate), alpha).float().clamp(0, 1)
+            o = decode(model, planes, y, rate, y.new_full((b,), alpha)).clamp(0, 1)
             psnr = -10 * torch.log10((x - o).square().mean((1, 2, 3)))
             marks = 255 * common_error(x, o).sqrt()
             scores = [f(x * 2 - 1, o * 2 - 1) for f in nets.values()]
@@ -141,9 +138,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
         y, planes = streams.planes(x, level, torch.zeros_like(level), ["none"] * len(x))
         rate = level / (LEVELS - 1)
         y, rate = in_layers(model, model.analysis.trunk(x), y, rate, 0.6 * rate, slices)
-        y = looked(model, planes, y, rate, torch.ones_like(rate))
-        with mixed(x.device):
-            o = model.decoder(planes, model.decoder.correction(y, rate), 1.0).float().clamp(0, 1)
+        o = decode(model, planes, y, rate, torch.ones_like(rate)).clamp(0, 1)
         total += nets["alex"](x * 2 - 1, o * 2 - 1).sum().item()
     return out | {"layers_alex": total / len(val)}
 
@@ -181,7 +176,7 @@ def main() -> None:
     critic = Critic().to(dev) if opts["adversarial"] else None
     if critic is not None:
         model.critic = critic
-    loop = Loop(cfg, model, None, SPEEDS)
+    loop = Loop(cfg, model, None, {**SPEEDS, "critic": 4.0, "feedback.shares": 20.0, "feedback": 3.0})
     model.to(memory_format=torch.channels_last)
     streams = Streams(model, load_predictor(opts["predictor"], net, dev), dev)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)
@@ -189,6 +184,8 @@ def main() -> None:
     squeeze, yard = (load_lpips(cfg.metrics, k).to(dev).requires_grad_(False) for k in ("squeeze", "alex"))
     weighed = Weighed(opts, squeeze, cfg.metrics, opts["lpips_crop"], 96, dev)
     rng = np.random.default_rng(cfg.seed + loop.step)
+    seen: dict[str, float] = {}
+    clock, at = loop.spent, loop.step
     while not loop.done:
         x = photos.batch(cfg.batch, cfg.crop, rng).contiguous(memory_format=torch.channels_last)
         level, m, masks, alpha = draw(cfg.batch, rng, opts["tokens"])
@@ -201,9 +198,8 @@ def main() -> None:
         if len(some):
             with torch.no_grad():
                 y[some], rate[some] = in_layers(model, model.analysis.trunk(x[some]), y[some], rate[some])
-        y = looked(model, planes, y, rate, alpha)
+        o = decode(model, planes, y, rate, alpha)
         with mixed(dev):
-            o = model.decoder(planes, model.decoder.correction(y, rate), alpha[:, None, None, None]).float()
             terms = weighed.terms(x, o, views, *draw_harm(rng, opts["harm"]))
         common = common_error(x, o).mean()
         loss = opts["common"] * common + weighed.total(terms, rate)
@@ -213,7 +209,13 @@ def main() -> None:
                 apart = critic_loss(critic, x, o)
                 loss = with_adversary(loss, o, critic, opts["adversarial"] * min(1.0, loop.progress / WARM)) + apart
         loop.update(loss)
-        loop.tally({**terms, "common": common, "critic": apart})
+        for k, v in {**terms, "common": common, "critic": apart}.items():
+            seen[k] = seen.get(k, 0.0) + float(v.detach().mean()) / 50
+        if loop.step % 50 == 0:
+            psnr = float(-10 * np.log10(seen.pop("mse")))
+            speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
+            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **seen, img_s=speed)
+            seen, clock, at = {}, loop.spent, loop.step
         if loop.step % opts["val_every"] == 0 or loop.done:
             scores = validate(loop.average, streams, val, {"squeeze": squeeze, "alex": yard})
             loop.log(event="val", step=loop.step, **scores)

@@ -144,8 +144,6 @@ class Loop(Generic[M]):
             self.average.load_state_dict(model.state_dict())
             self.extra.update({k: v for k, v in state.get("extra", {}).items() if k in self.extra})
             self.log(event="init", source=cfg.init, missing=len(self.missing), unexpected=len(unexpected))
-        self.seen: dict[str, float] = {}  # losses since the last tally was logged
-        self.tallied = self.step, self.spent
         self.clock = time.monotonic()
         self.saved = self.clock
         self.stopping = False
@@ -234,17 +232,6 @@ class Loop(Generic[M]):
         }
         save(state, self.folder / "last.pt")
         self.saved = time.monotonic()
-
-    def tally(self, losses: dict[str, torch.Tensor]) -> None:
-        """Takes in a step's losses, with `mse`; every 50 steps logs their means, `mse` as PSNR, and the speed."""
-        for k, v in losses.items():
-            self.seen[k] = self.seen.get(k, 0.0) + float(v.detach().mean()) / 50
-        if self.step % 50 == 0:
-            psnr = -10 * math.log10(self.seen.pop("mse"))
-            step, spent = self.tallied
-            speed = (self.step - step) * self.cfg.batch / max(1e-9, self.spent - spent)
-            self.log(step=self.step, min=self.spent / 60, psnr=psnr, **self.seen, img_s=speed)
-            self.seen, self.tallied = {}, (self.step, self.spent)
 
     def log(self, **row: Any) -> None:
         row = {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
