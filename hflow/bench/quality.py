@@ -30,13 +30,14 @@ Save = Callable[[str, str, float, np.ndarray], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: a folder, targets in bpp, peers, metrics."""
+    """What to measure: a folder, targets in bpp, peers, metrics, efforts of hflow."""
 
     folder: Path
     targets: list[float]
     peers: list[Peer]
     metrics: Metrics
     limit: int | None = None
+    efforts: tuple[int, ...] = (0,)
 
 
 def run(plan: Plan, progress: Callable[[str], None] = lambda _: None, keep: Save = lambda *_: None) -> dict[str, Any]:
@@ -51,12 +52,13 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda _: None, keep: Save
     for path in paths:
         image = read(path)
         keep("original", path.name, 0, image)
-        progress(f"{path.name}: hflow")
-        for target in plan.targets:
-            done = hflow_row(image, target, plan.metrics)
-            if done is not None:
-                keep("hflow", path.name, target, done[0])
-                rows.append({"codec": "hflow", "picture": path.name, "target": target} | done[1])
+        for effort in plan.efforts:
+            progress(f"{path.name}: {named(effort)}")
+            for target in plan.targets:
+                done = hflow_row(image, target, plan.metrics, effort)
+                if done is not None:
+                    keep(named(effort), path.name, target, done[0])
+                    rows.append({"codec": named(effort), "picture": path.name, "target": target} | done[1])
         for peer in plan.peers:
             progress(f"{path.name}: {peer.name}")
             fitter = Fitter(peer, image)
@@ -67,7 +69,8 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda _: None, keep: Save
                     rows.append({"codec": peer.name, "picture": path.name, "target": target} | found[1])
             smallest = min(len(fitter.file(scale, 0)) for scale in (1, 2))
             rows.append({"codec": peer.name, "picture": path.name, "target": None} | size(smallest, image))
-    versions = {"hflow": f"{hflow.__version__}, bundle {model.name} ({model.digest.hex()[:8]})"}
+    version = f"{hflow.__version__}, bundle {model.name} ({model.digest.hex()[:8]})"
+    versions = {named(effort): version for effort in plan.efforts}
     return {
         "schema": SCHEMA,
         "set": plan.folder.resolve().name,
@@ -79,15 +82,20 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda _: None, keep: Save
     }
 
 
+def named(effort: int) -> str:
+    """The name that hflow has in the results."""
+    return f"hflow --effort {effort}" if effort else "hflow"
+
+
 def size(n: int, image: np.ndarray) -> Row:
     return {"bytes": n, "bpp": 8 * n / (image.shape[0] * image.shape[1])}
 
 
-def hflow_row(image: np.ndarray, target: float, metrics: Metrics) -> tuple[np.ndarray, Row] | None:
+def hflow_row(image: np.ndarray, target: float, metrics: Metrics, effort: int = 0) -> tuple[np.ndarray, Row] | None:
     """hflow's picture, and its bytes, bpp, metrics, seconds and settings; None where the target cannot be reached."""
     start = time.perf_counter()
     try:
-        data = hflow.encode(image, target)
+        data = hflow.encode(image, target, effort=effort)
     except TargetError:
         return None
     middle = time.perf_counter()

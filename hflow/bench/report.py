@@ -73,7 +73,8 @@ def plot(results: dict[str, Any], path: Path) -> None:
         for codec in results["codecs"]:
             points = [m for m in every if m.codec == codec and m.files == results["pictures"]]
             if points:
-                style = {"linewidth": 2.5, "color": "black"} if codec == "hflow" else {}
+                style = {"linewidth": 2.5, "color": "black"} if codec.startswith("hflow") else {}
+                style |= {"linestyle": "--"} if "--effort" in codec else {}
                 axis.plot([m.bpp for m in points], [m.scores[name] for m in points], marker="o", label=codec, **style)
         axis.set_xlabel("bits per pixel")
         axis.set_title(LABELS[name])

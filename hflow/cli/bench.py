@@ -23,10 +23,6 @@ class Targets(click.ParamType):
 
     name = "bpp,bpp,..."
 
-    def __init__(self, zero: bool = False) -> None:
-        """zero: whether 0 is one."""
-        self.zero = zero
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
         if isinstance(value, list):
             return value
@@ -34,9 +30,24 @@ class Targets(click.ParamType):
             found = sorted(float(v) for v in value.split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers separated by commas.", param, ctx)
-        if not all(0 < v < 1e6 or (self.zero and v == 0) for v in found):
+        if not all(0 < v < 1e6 for v in found):
             self.fail("every target must be a number above 0.", param, ctx)
         return found
+
+
+class Efforts(click.ParamType):
+    """Efforts, separated by commas, as a sorted list."""
+
+    name = "effort,effort,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        known = {str(e): e for e in range(effort_options.HIGHEST + 1)}
+        try:
+            return sorted(known[v.strip()] for v in value.split(","))
+        except KeyError:
+            self.fail(f"{value!r} is not a list of efforts, 0 to {effort_options.HIGHEST}.", param, ctx)
 
 
 BPP = click.option("--bpp", type=Targets(), default="0.012,0.03,0.06", show_default=True, help="Targets.")
@@ -51,13 +62,14 @@ def command() -> None:
 @FOLDER
 @BPP
 @METRICS
+@click.option("--efforts", type=Efforts(), default="0", show_default=True, help="Efforts of hflow, a row for each.")
 @click.option("--peers", default="webp,avif,jxl,jp2,hevc,vvc", show_default=True, help="Codecs to compare, or `none`.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
 @click.option("--gallery", type=click.IntRange(0), default=3, show_default=True, help="Pictures on the HTML page.")
 @click.option("-o", "--output", type=options.FILES, help="Folder for results.json, tables, plots, page, contact sheet.")
 def quality(
-    folder: Path, bpp: list[float], metrics: Path | None, peers: str, limit: int | None, gallery: int,
-    output: Path | None,
+    folder: Path, bpp: list[float], metrics: Path | None, efforts: list[int], peers: str, limit: int | None,
+    gallery: int, output: Path | None,
 ) -> None:  # fmt: skip
     """Rate and distortion on the images of FOLDER, beside other codecs at equal bytes."""
     from rich.console import Console
@@ -80,11 +92,11 @@ def quality(
 
     def keep(codec: str, picture: str, target: float, x: Any) -> None:
         shown.keep(codec, picture, target, x)
-        if codec == "hflow" and target == middle:
+        if codec == bench.named(efforts[0]) and target == middle:
             sheet.append(x)
 
     with console.status("") as status:
-        plan = bench.Plan(folder, bpp, found, Metrics(metrics), limit)
+        plan = bench.Plan(folder, bpp, found, Metrics(metrics), limit, tuple(efforts))
         results = bench.run(plan, status.update, keep)
     Console().print(report.table(results))
     if output:
@@ -265,13 +277,13 @@ def masking(folder: Path, metrics: Path | None, bpp: list[float], limit: int | N
 @FOLDER
 @METRICS
 @click.option("--bpp", type=Targets(), default="0.015,0.03,0.06", show_default=True, help="Targets.")
-@click.option("--efforts", type=Targets(zero=True), default="0,7,9", show_default=True, help="Efforts to look at.")
+@click.option("--efforts", type=Efforts(), default="0,7,9", show_default=True, help="Efforts to look at.")
 @effort_options.tune
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
 @click.option("--resume", type=options.FILES, help="JSON file that keeps what is measured; the next run goes on there.")
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
 def effort(
-    folder: Path, metrics: Path | None, bpp: list[float], efforts: list[float], tune: str, limit: int | None,
+    folder: Path, metrics: Path | None, bpp: list[float], efforts: list[int], tune: str, limit: int | None,
     resume: Path | None, output: Path | None,
 ) -> None:  # fmt: skip
     """What effort buys at equal size, on the images of FOLDER. Takes hours."""
@@ -283,7 +295,7 @@ def effort(
     paths = pictures(folder)[:limit]
     area = sum(read(p)[..., 0].size for p in paths) / len(paths) / 1e6
     with Console(stderr=True).status("") as status:
-        found = bench.run(paths, bpp, [int(e) for e in efforts], tune, Metrics(metrics), status.update, resume)
+        found = bench.run(paths, bpp, efforts, tune, Metrics(metrics), status.update, resume)
     text = bench.markdown(found, area, tune)
     click.echo(text)
     if output:

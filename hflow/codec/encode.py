@@ -89,13 +89,17 @@ def encode(
     else:
         choice = at_quality(coder, quality)
         choice = search(choice.size) if progressive else choice
-    if effort:
+
+    def in_time() -> bool:
+        return time_limit is None or time.monotonic() - began < time_limit
+
+    if effort and in_time():
 
         def go_on(share: float, now: float, start: float) -> bool:
             if progress:
                 progress(0.3 + 0.7 * share)
             wanted = refining is None or refining(share, now, start)
-            return wanted and (time_limit is None or time.monotonic() - began < time_limit)
+            return wanted and in_time()
 
         most = budget - cost(extra) if quality is None else choice.size
         choice = refine(model, geo, rgb, coder.found, choice, most, STEPS[effort], TUNES[tune], go_on)

@@ -22,17 +22,21 @@ from hflow.codec.likeness import WAYS, Likeness
 from hflow.codec.rate import FIXED, Choice
 from hflow.codec.relaxed import stream_bits
 from hflow.codec.threads import steady
-from hflow.nets.analysis import quantize
+from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
+from hflow.nets.feedback import answered
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
-STEPS = (0, 4, 8, 14, 20, 28, 36, 44, 52, 60)  # gradient steps of each effort, 0 to 9; a candidate after each
-PACE, SLOWER_FROM = 0.0035, 30  # mean move of a value in a step, in its quantizer steps; falls as 1/sqrt beyond
-SETTLE = 0.07  # of the running mean of rounded values: where a value wavers between two, most steps decide
+STEPS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 36)  # gradient steps of each effort, 0 to 9; a candidate after each
+PACE, SLOWER = 0.0385, 0.8  # mean move of a value in the first step, in quantizer steps; its fall, a power of the step
+LATEST = 0.6  # share of the newest gradient in a move; more of the older ones is to move by what no longer holds
+SETTLE = 0.07  # least share of the newest rounding in their mean: where a value wavers, most of the last steps decide
+YOUNG = 2  # steps after which there is no mean worth asking yet
 EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
 CLIP = 0.3  # of one value in one step
-STEER, TRIM = 5.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
+FIRST = 2.0  # the rate's weight, in those that would keep the size if it went by gradients: rounded values weigh more
+STEER, TRIM = 8.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
 FRESH = 2  # steps from one look at likeness in full size to the next
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
@@ -58,24 +62,21 @@ class Refiner:
     """One picture on its way, in tiles where it is large, so that memory is bounded."""
 
     planes: Tensor  # the tokens it is decoded with, those of the choice whose cost was asked for last
-    answer: Tensor  # what the decoder's second look makes of that one's y, less y; from one look to the next it stays
 
     def __init__(self, model: Model, geo: Geometry, rgb: np.ndarray, tune: Tune) -> None:
         self.model, self.geo, self.tune = model, geo, tune
         picture = pixels.whole_cells(rgb, geo)
         self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, TILES)]
 
-    def descend(self, y: Tensor, gain: Tensor, level: int, fresh: bool) -> Tensor:
+    def descend(self, y: Tensor, level: int, fresh: bool) -> Tensor:
         """The gradient of the cost with respect to y (1, C, h, w) in steps; rounding passes it. fresh: see `Part`."""
         total = torch.zeros_like(y)
         rounded = quantize(y.detach())
         for part in self.parts:
-            here = rounded[:, :, part.rows, part.cols].requires_grad_(True)
-            planes = self.planes[:, :, pixels.scaled(part.rows, 2), pixels.scaled(part.cols, 2)]
-            steps = here + self.answer[:, :, part.rows, part.cols]
-            x = synthesis(self.model, planes, steps / gain, level)[:, :, part.core[0], part.core[1]]
+            here = part.of_grid(rounded).requires_grad_(True)
+            x = self.decoded(part, here, level)
             down = torch.autograd.grad(x, here, part.gradient(x.detach(), self.tune, fresh))[0]
-            total[:, :, part.rows, part.cols] += part.share * down
+            part.of_grid(total).add_(part.share * down)
         return total
 
     @torch.no_grad()
@@ -83,16 +84,33 @@ class Refiner:
         """The cost of what a decoder makes of a choice; from now on it is decoded with this one's tokens and answer."""
         assert choice.level is not None and choice.y is not None
         self.planes = pixels.token_planes(self.model, self.geo, choice.tokens, choice.sent)
-        y = pixels.looked(self.model, self.geo, choice.level, choice.y, self.planes)
-        self.answer = pixels.on_device(self.model, y - choice.y)
-        picture = pixels.synthesize_cells(self.model, self.geo, choice.level, y, self.planes)
-        return sum(part.share * float(part.cost(part.of(picture), self.tune)) for part in self.parts)
+        y, rate = pixels.on_device(self.model, choice.y), pixels.rate_tensor(self.model, choice.level)
+        total = 0.0
+        for part in self.parts:
+            here = part.of_grid(y)
+            part.answer = self.answered(part, here, rate) - here
+            total += part.share * float(part.cost(self.decoded(part, here, choice.level).clamp(0, 1), self.tune))
+        return total
+
+    def answered(self, part: Part, y: Tensor, rate: Tensor) -> Tensor:
+        """y of a part as the decoder's second look answers it."""
+        if self.model.nets.feedback is None:
+            return y
+        with mixed(self.model.device):
+            return answered(self.model.nets, part.of_grid(self.planes, 2), y, rate).float()
+
+    def decoded(self, part: Part, y: Tensor, level: int) -> Tensor:
+        """y in steps of a part, with the answer that it has, to the pixels that are its own."""
+        gain = self.model.nets.gain(pixels.rate_tensor(self.model, level))
+        x = synthesis(self.model, part.of_grid(self.planes, 2), (y + part.answer) / gain, level)
+        return x[:, :, part.core[0], part.core[1]]
 
 
 class Part:
     """A tile: which cells it takes (rows, cols), which pixels of those are its own (core), and its share of all."""
 
     full: Tensor  # the gradient of likeness at full size, when last it was asked
+    answer: Tensor  # what the decoder's second look made of y, less y, when last a cost was asked; until then it stays
 
     def __init__(
         self, model: Model, picture: np.ndarray, rows: slice, cols: slice, core_rows: slice, core_cols: slice
@@ -107,6 +125,10 @@ class Part:
         self.rng = np.random.default_rng(0)  # from which side likeness is asked for next
         with mixed(self.device):
             self.likeness = Likeness(model.nets.analysis, load_perceptual(model), self.own)
+
+    def of_grid(self, x: Tensor, k: int = 1) -> Tensor:
+        """Its cells of x (B, C, k * h, k * w), a view."""
+        return x[:, :, pixels.scaled(self.rows, k), pixels.scaled(self.cols, k)]
 
     def of(self, picture: np.ndarray) -> Tensor:
         """Its pixels of a picture (H, W, 3) uint8, as (1, 3, h, w) in 0..1."""
@@ -155,6 +177,18 @@ def synthesis(model: Model, planes: Tensor, y: Tensor, level: int) -> Tensor:
     return x
 
 
+def rounding_to(y: Tensor, wanted: Tensor) -> Tensor:
+    """y (1, C, h, w) in steps, moved towards zero just enough to round to the integers of a file.
+
+    Those may have been rounded with a smaller offset, by which a file's size is set between two rate levels.
+    """
+    other = quantize(y) != wanted
+    if not bool(other.any()):
+        return y
+    beyond = float((y.abs() - wanted.abs())[other].max()) - (1 - OFFSET)
+    return y.sign() * (y.abs() - beyond - 1e-5).clamp(min=0)
+
+
 def integers(x: Tensor) -> np.ndarray:
     """(1, C, h, w) of whole numbers to (h, w, C)."""
     return x.detach()[0].permute(1, 2, 0).cpu().numpy().astype(np.int64)
@@ -180,8 +214,8 @@ class Search:
         self.first = self.cost = self.picture.cost(start)
         rate = pixels.rate_tensor(model, self.level)
         with torch.no_grad():
-            self.gain = model.nets.gain(rate)
-            y = model.nets.analysis.latent(*found, rate) * self.gain
+            y = model.nets.analysis.latent(*found, rate) * model.nets.gain(rate)
+            y = rounding_to(y, pixels.on_device(model, start.y))
             z = model.nets.hyper(quantize(y))
         self.y, self.z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
         self.settled, self.moving, self.size = quantize(y), torch.zeros_like(y), 0.0
@@ -192,23 +226,23 @@ class Search:
     def step(self) -> None:
         """Move the latent, and every few steps see what file it makes."""
         y, z = self.y, self.z
-        down = self.picture.descend(y, self.gain, self.level, self.steps % FRESH == 0)
+        down = self.picture.descend(y, self.level, self.steps % FRESH == 0)
         hard = y + (quantize(y) - y).detach()
         bits, now = stream_bits(self.model, self.level, y, hard, z)
         up, up_z = torch.autograd.grad(bits, [y, z])
         with torch.no_grad():
-            if self.steps == 0:  # at first the one that leaves the size as it is
-                self.weight = max(TINY, -float((down * up).sum() / (up.square().sum() + TINY)))
+            if self.steps == 0:
+                self.weight = FIRST * max(TINY, -float((down * up).sum() / (up.square().sum() + TINY)))
             excess = max(-WIDE, min(WIDE, math.log(max(1.0, now) / self.bits)))
             self.excesses += excess
             g = self.even(down + self.weight * math.exp(STEER * excess + TRIM * self.excesses) * up)
             norm = float(g.square().mean().sqrt()) + TINY
             self.size = norm if self.steps == 0 else 0.8 * self.size + 0.2 * norm
-            self.moving.lerp_(g / self.size, 1.0 if self.steps == 0 else 0.1)
-            pace = PACE * min(1.0, SLOWER_FROM / (self.steps + 1)) ** 0.5
+            self.moving.lerp_(g / self.size, 1.0 if self.steps == 0 else LATEST)
+            pace = PACE / (self.steps + 1) ** SLOWER
             y -= (pace * self.moving).clamp(-CLIP, CLIP)
             z -= (pace * up_z / (up_z.square().mean().sqrt() + TINY)).clamp(-CLIP, CLIP)
-            self.settled.lerp_(quantize(y), SETTLE)
+            self.settled.lerp_(quantize(y), max(SETTLE, 1 / (1 + self.steps / 2)))
         self.steps += 1
         if self.steps in STEPS:
             self.look()
@@ -244,10 +278,11 @@ class Search:
     def fitting(self) -> np.ndarray | None:
         """Integers (h, w, C) that fit, with the largest offset of the mean's rounding with which they do."""
         low, high = OFFSETS
+        mean = self.y.detach() if self.steps <= YOUNG else self.settled
         y = None
         for _ in range(HALVINGS):
             offset = (low + high) / 2
-            tried = integers(quantize(self.settled, offset))
+            tried = integers(quantize(mean, offset))
             if self.measure(tried) <= self.bits:
                 low, y = offset, tried
             else:

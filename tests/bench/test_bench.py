@@ -49,6 +49,17 @@ def test_results_count_real_files(written: Path) -> None:
     assert sum(r["target"] is None for r in results["rows"]) == 2  # WebP's smallest file of each picture
 
 
+def test_a_row_for_every_effort(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = bench("quality", folder, "--bpp", "0.3", "--efforts", "0,3", "--peers", "none", "--limit", 1, "-o", out)
+    assert result.exit_code == 0, result.output
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["codecs"]) == ["hflow", "hflow --effort 3"]
+    plain, refined = results["rows"]
+    assert max(plain["bpp"], refined["bpp"]) <= 0.3
+    assert refined["psnr"] != plain["psnr"]
+
+
 def test_a_mean_is_over_the_files_that_exist(written: Path) -> None:
     results = json.loads((written / "results.json").read_text())
     mine = [m for m in means(results) if m.codec == "hflow"]
@@ -111,6 +122,7 @@ def test_a_batch_is_compared_with_doing_without(folder: Path) -> None:
         (("quality", ".", "--bpp", "0.1,x"), 2, "0.1,x"),
         (("quality", ".", "--bpp", "0"), 2, "above 0"),
         (("quality", ".", "--peers", "webp,gif"), 2, "gif"),
+        (("quality", ".", "--efforts", "0,12"), 2, "'0,12' is not a list of efforts, 0 to 9"),
         (("speed", "nowhere.png"), 3, "nowhere.png"),
         (("batch", "nowhere"), 3, "nowhere"),
     ],

@@ -70,6 +70,17 @@ def test_the_size_that_steers_the_search_is_that_of_the_stream(search: Search) -
     assert size == pytest.approx(search.measure(integers(y)), rel=0.03)
 
 
+@pytest.mark.parametrize("offset", [0.4, 0.37, 0.32])
+def test_a_search_begins_with_the_file_that_it_is_given(offset: float) -> None:
+    """Between two rate levels a file's size is set by rounding with a smaller offset."""
+    image, geo = picture(96, 70), Geometry(96, 70)
+    model = load(bundles.default())
+    coder = Coder(model, geo, pixels.trunk(model, image))
+    start = coder.code(30, 0, "none", offset)
+    search = Search(model, geo, image, coder.found, start, 300, TUNES["balanced"])
+    assert np.array_equal(integers(quantize(search.y.detach())), start.y)
+
+
 def test_channels_are_brought_closer_but_the_faintest_stay_faint(search: Search) -> None:
     """Gradients of 1, 0.1 and a millionth: the second is less far behind, the third still nothing."""
     g = torch.zeros_like(search.y)
