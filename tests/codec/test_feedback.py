@@ -14,7 +14,7 @@ from hflow.codec import pixels
 from hflow.codec.decode import indices
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder
-from hflow.codec.refine import TUNES, Refiner, synthesis
+from hflow.codec.refine import TUNES, Refiner
 from hflow.container import parse
 from hflow.nets.bundle import Model, load
 from hflow.nets.config import NetConfig
@@ -83,11 +83,10 @@ def test_refinement_moves_the_picture_that_a_decoder_shows(tiny: Model) -> None:
     choice = coder.code(40, 0, "none")
     refiner = Refiner(tiny, geo, image, TUNES["balanced"])
     refiner.cost(choice)
-    rate = pixels.rate_tensor(tiny, 40)
+    (whole,) = refiner.parts
     assert choice.y is not None
     with torch.no_grad():
-        steps = torch.from_numpy(choice.y).float().permute(2, 0, 1)[None] + refiner.answer
-        x = synthesis(tiny, refiner.planes, steps / tiny.nets.gain(rate), 40)[0].clamp(0, 1).permute(1, 2, 0) * 255
+        x = refiner.decoded(whole, pixels.on_device(tiny, choice.y), 40)[0].clamp(0, 1).permute(1, 2, 0) * 255
     shown = pixels.synthesize(tiny, geo, 40, choice.y, None, None)
     assert np.abs(x.round().numpy() - shown).max() <= 1
-    assert refiner.answer.abs().max() > 0
+    assert whole.answer.abs().max() > 0
