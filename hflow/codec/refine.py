@@ -68,13 +68,13 @@ class Refiner:
         picture = pixels.whole_cells(rgb, geo)
         self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, TILES)]
 
-    def descend(self, y: Tensor, level: int, fresh: bool) -> Tensor:
+    def descend(self, y: Tensor, rate: Tensor, fresh: bool) -> Tensor:
         """The gradient of the cost with respect to y (1, C, h, w) in steps; rounding passes it. fresh: see `Part`."""
         total = torch.zeros_like(y)
         rounded = quantize(y.detach())
         for part in self.parts:
             here = part.of_grid(rounded).requires_grad_(True)
-            x = self.decoded(part, here, level)
+            x = self.decoded(part, here, rate)
             down = torch.autograd.grad(x, here, part.gradient(x.detach(), self.tune, fresh))[0]
             part.of_grid(total).add_(part.share * down)
         return total
@@ -88,21 +88,17 @@ class Refiner:
         total = 0.0
         for part in self.parts:
             here = part.of_grid(y)
-            part.answer = self.answered(part, here, rate) - here
-            total += part.share * float(part.cost(self.decoded(part, here, choice.level).clamp(0, 1), self.tune))
+            with mixed(self.model.device):
+                part.answer = answered(self.model.nets, part.of_grid(self.planes, 2), here, rate) - here
+            total += part.share * float(part.cost(self.decoded(part, here, rate).clamp(0, 1), self.tune))
         return total
 
-    def answered(self, part: Part, y: Tensor, rate: Tensor) -> Tensor:
-        """y of a part as the decoder's second look answers it."""
-        if self.model.nets.feedback is None:
-            return y
+    def decoded(self, part: Part, y: Tensor, rate: Tensor) -> Tensor:
+        """y (1, C, h, w) in steps of a part, with the answer that it has, to the pixels that are its own."""
+        nets = self.model.nets
+        dequantised = (y + part.answer) / nets.gain(rate)
         with mixed(self.model.device):
-            return answered(self.model.nets, part.of_grid(self.planes, 2), y, rate).float()
-
-    def decoded(self, part: Part, y: Tensor, level: int) -> Tensor:
-        """y in steps of a part, with the answer that it has, to the pixels that are its own."""
-        gain = self.model.nets.gain(pixels.rate_tensor(self.model, level))
-        x = synthesis(self.model, part.of_grid(self.planes, 2), (y + part.answer) / gain, level)
+            x = nets.decoder(part.of_grid(self.planes, 2), nets.decoder.correction(dequantised, rate)).float()
         return x[:, :, part.core[0], part.core[1]]
 
 
@@ -169,14 +165,6 @@ class Part:
         return int(self.rng.integers(WAYS))
 
 
-def synthesis(model: Model, planes: Tensor, y: Tensor, level: int) -> Tensor:
-    """Tokens as planes and dequantised y (1, C, h, w) to the picture (1, 3, 32h, 32w), with gradients."""
-    with mixed(model.device):
-        continuous = model.nets.decoder.correction(y, pixels.rate_tensor(model, level))
-        x: Tensor = model.nets.decoder(planes, continuous).float()
-    return x
-
-
 def rounding_to(y: Tensor, wanted: Tensor) -> Tensor:
     """y (1, C, h, w) in steps, moved towards zero just enough to round to the integers of a file.
 
@@ -212,9 +200,9 @@ class Search:
         self.start = self.best = start
         self.steps = 0
         self.first = self.cost = self.picture.cost(start)
-        rate = pixels.rate_tensor(model, self.level)
+        self.rate = pixels.rate_tensor(model, self.level)
         with torch.no_grad():
-            y = model.nets.analysis.latent(*found, rate) * model.nets.gain(rate)
+            y = model.nets.analysis.latent(*found, self.rate) * model.nets.gain(self.rate)
             y = rounding_to(y, pixels.on_device(model, start.y))
             z = model.nets.hyper(quantize(y))
         self.y, self.z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
@@ -226,7 +214,7 @@ class Search:
     def step(self) -> None:
         """Move the latent, and every few steps see what file it makes."""
         y, z = self.y, self.z
-        down = self.picture.descend(y, self.level, self.steps % FRESH == 0)
+        down = self.picture.descend(y, self.rate, self.steps % FRESH == 0)
         hard = y + (quantize(y) - y).detach()
         bits, now = stream_bits(self.model, self.level, y, hard, z)
         up, up_z = torch.autograd.grad(bits, [y, z])

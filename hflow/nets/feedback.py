@@ -44,10 +44,13 @@ class Feedback(nn.Module):
 
 
 def answered(nets: Any, planes: Tensor, y: Tensor, rate: Tensor) -> Tensor:
-    """y (B, C, h, w) in steps after a second look. nets: with `gain`, `decoder`, `analysis` and `feedback`.
+    """y (B, C, h, w) in steps after a second look; as it is, if `nets.feedback` is None.
 
-    planes: tokens as the decoder takes them. Gradients reach the feedback network alone.
+    nets: with `gain`, `decoder`, `analysis` and `feedback`. planes: tokens as the decoder takes them. Gradients reach
+    the feedback network alone.
     """
+    if nets.feedback is None:
+        return y
     with torch.no_grad():
         gain = nets.gain(rate)
         first = nets.decoder(planes, nets.decoder.correction(y / gain, rate), depth=nets.feedback.depth)
