@@ -1,4 +1,4 @@
-"""What effort buys: pictures refined at one size, looked at after the steps of each effort.
+"""What effort buys: pictures refined at one size, by each effort.
 
 hflow bench effort FOLDER --metrics DIR
 """
@@ -20,7 +20,7 @@ from hflow.codec import pixels
 from hflow.codec.encode import pack
 from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Choice, Coder, choose
-from hflow.codec.refine import STEPS, TUNES, Search, refinable
+from hflow.codec.refine import STEPS, TUNES, refinable, refine
 from hflow.errors import InputError
 from hflow.images import save_atomic
 from hflow.nets.bundle import load
@@ -59,11 +59,7 @@ def run(
     paths: list[Path], bpps: list[float], efforts: list[int], tune: str, metrics: Metrics,
     progress: Callable[[str], None], resume: Path | None = None,
 ) -> Found:  # fmt: skip
-    """By picture and target, a row for every effort.
-
-    A higher effort begins with the steps of a lower one, so one search shows all of them. resume: a file that keeps
-    what was measured before this run, and what it measures.
-    """
+    """By picture and target, a row for every effort. resume: a file that keeps what was measured before this run."""
     model, kept = load(bundles.default()), Kept(resume, efforts, tune)
     for path in paths:
         missing = [bpp for bpp in bpps if (path.name, bpp) not in kept.found]
@@ -86,15 +82,10 @@ def run(
             choice = choose(coder, budget)
             spent = time.perf_counter() - start
             rows: dict[int, Row] = {}
-            search = None
             for effort in efforts if refinable(choice, budget) else []:
                 start = time.perf_counter()
-                if effort:
-                    search = search or Search(model, geo, rgb, coder.found, choice, budget, TUNES[tune])
-                while search is not None and search.steps < STEPS[effort]:
-                    search.step()
-                spent += time.perf_counter() - start
-                rows[effort] = row(search.best if search else choice, spent)
+                found = refine(model, geo, rgb, coder.found, choice, budget, STEPS[effort], TUNES[tune])
+                rows[effort] = row(found, spent + time.perf_counter() - start)
             kept.add(path.name, bpp, rows)
     wanted = {path.name for path in paths}
     return {(name, bpp): rows for (name, bpp), rows in kept.found.items() if name in wanted and bpp in bpps}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain, count
 
 import numpy as np
 import torch
@@ -28,11 +29,12 @@ from hflow.nets.feedback import answered
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
-STEPS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 36)  # gradient steps of each effort, 0 to 9; a candidate after each
+STEPS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 36)  # gradient steps of each effort, 0 to 9; a candidate after the last
+LOOKS = 4, 14  # and after these, with a new answer of the decoder's second look to it
 PACE, SLOWER = 0.0385, 0.8  # mean move of a value in the first step, in quantizer steps; its fall, a power of the step
 LATEST = 0.6  # share of the newest gradient in a move; more of the older ones is to move by what no longer holds
 SETTLE = 0.07  # least share of the newest rounding in their mean: where a value wavers, most of the last steps decide
-YOUNG = 2  # steps after which there is no mean worth asking yet
+SAID = 0.3  # share of that mean in a candidate, the rest being the latent itself: it decides between equals
 EVEN, FLOOR = 0.9, 0.02  # power of a channel's own gradient its moves are divided by; least share of the mean square
 CLIP = 0.3  # of one value in one step
 FIRST = 2.0  # the rate's weight, in those that would keep the size if it went by gradients: rounded values weigh more
@@ -41,7 +43,8 @@ WIDE = 0.15  # excesses beyond this count no more
 FRESH = 2  # steps from one look at likeness in full size to the next
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
-OFFSETS, HALVINGS = (0.2, 0.8), 7  # of the mean's rounding, in which a candidate is made to fit
+OFFSETS, HALVINGS = (0.0, 0.8), 8  # of a rounding, between which a candidate is made to fit
+TRIES = 4  # of making it fit
 
 Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at the start; whether to go on
 
@@ -61,37 +64,49 @@ TUNES = {"psnr": Tune(1.0, 0.0), "balanced": Tune(0.037, 1.0), "perceptual": Tun
 class Refiner:
     """One picture on its way, in tiles where it is large, so that memory is bounded."""
 
-    planes: Tensor  # the tokens it is decoded with, those of the choice whose cost was asked for last
+    planes: Tensor  # the tokens that it is decoded with, those of the choice taken last
 
     def __init__(self, model: Model, geo: Geometry, rgb: np.ndarray, tune: Tune) -> None:
         self.model, self.geo, self.tune = model, geo, tune
         picture = pixels.whole_cells(rgb, geo)
         self.parts = [Part(model, picture, *cells) for cells in pixels.tiles(geo, TILES)]
 
-    def descend(self, y: Tensor, rate: Tensor, fresh: bool) -> Tensor:
-        """The gradient of the cost with respect to y (1, C, h, w) in steps; rounding passes it. fresh: see `Part`."""
-        total = torch.zeros_like(y)
+    def descend(self, y: Tensor, rate: Tensor, fresh: bool) -> tuple[Tensor, float]:
+        """The gradient of the cost with respect to y (1, C, h, w) in steps, and the cost that judges saw; see `Part`.
+
+        Rounding and clipping pass it.
+        """
+        total, seen = torch.zeros_like(y), 0.0
         rounded = quantize(y.detach())
         for part in self.parts:
             here = part.of_grid(rounded).requires_grad_(True)
             x = self.decoded(part, here, rate)
-            down = torch.autograd.grad(x, here, part.gradient(x.detach(), self.tune, fresh))[0]
-            part.of_grid(total).add_(part.share * down)
-        return total
+            down, cost = part.gradient(x.detach().clamp(0, 1), self.tune, fresh)
+            part.of_grid(total).add_(part.share * torch.autograd.grad(x, here, down)[0])
+            seen += part.share * cost
+        return total, seen
 
     @torch.no_grad()
-    def cost(self, choice: Choice) -> float:
-        """The cost of what a decoder makes of a choice; from now on it is decoded with this one's tokens and answer."""
-        assert choice.level is not None and choice.y is not None
-        self.planes = pixels.token_planes(self.model, self.geo, choice.tokens, choice.sent)
-        y, rate = pixels.on_device(self.model, choice.y), pixels.rate_tensor(self.model, choice.level)
-        total = 0.0
+    def ask(self, choice: Choice) -> None:
+        """Let a decoder look again at a choice: what it answers, everything is decoded with until the next time."""
+        y, rate = self.take(choice)
         for part in self.parts:
             here = part.of_grid(y)
             with mixed(self.model.device):
                 part.answer = answered(self.model.nets, part.of_grid(self.planes, 2), here, rate) - here
-            total += part.share * float(part.cost(self.decoded(part, here, rate).clamp(0, 1), self.tune))
-        return total
+
+    @torch.no_grad()
+    def cost(self, choice: Choice) -> float:
+        """The cost of what a decoder makes of a choice, if its second look still answers as when it was asked."""
+        y, rate = self.take(choice)
+        shown = [(part, self.decoded(part, part.of_grid(y), rate).clamp(0, 1)) for part in self.parts]
+        return sum(part.share * float(part.cost(x, self.tune)) for part, x in shown)
+
+    def take(self, choice: Choice) -> tuple[Tensor, Tensor]:
+        """y and rate of a choice, whose tokens everything is decoded with from now on."""
+        assert choice.level is not None and choice.y is not None
+        self.planes = pixels.token_planes(self.model, self.geo, choice.tokens, choice.sent)
+        return pixels.on_device(self.model, choice.y), pixels.rate_tensor(self.model, choice.level)
 
     def decoded(self, part: Part, y: Tensor, rate: Tensor) -> Tensor:
         """y (1, C, h, w) in steps of a part, with the answer that it has, to the pixels that are its own."""
@@ -105,8 +120,8 @@ class Refiner:
 class Part:
     """A tile: which cells it takes (rows, cols), which pixels of those are its own (core), and its share of all."""
 
-    full: Tensor  # the gradient of likeness at full size, when last it was asked
-    answer: Tensor  # what the decoder's second look made of y, less y, when last a cost was asked; until then it stays
+    full: tuple[Tensor, float]  # the gradient of likeness at full size and that likeness, when last it was asked
+    answer: Tensor  # what the decoder's second look made of y, less y, when last it was asked
 
     def __init__(
         self, model: Model, picture: np.ndarray, rows: slice, cols: slice, core_rows: slice, core_cols: slice
@@ -118,9 +133,11 @@ class Part:
         self.place = slice(top, top + height), slice(left, left + width)
         self.share = height * width / (picture.shape[0] * picture.shape[1])
         self.own = self.of(picture)
-        self.rng = np.random.default_rng(0)  # from which side likeness is asked for next
         with mixed(self.device):
             self.likeness = Likeness(model.nets.analysis, load_perceptual(model), self.own)
+        chance = np.random.default_rng(0)
+        by_chance = (int(chance.integers(WAYS)) for _ in count())
+        self.ways = chain([0] * self.likeness.scales, by_chance)  # from which sides likeness is asked for
 
     def of_grid(self, x: Tensor, k: int = 1) -> Tensor:
         """Its cells of x (B, C, k * h, k * w), a view."""
@@ -143,12 +160,12 @@ class Part:
         """The part of the cost that is squared error's."""
         return tune.noise * 10 * torch.log10(1 + (x - self.own).square().mean() / FAINT)
 
-    def gradient(self, x: Tensor, tune: Tune, fresh: bool) -> Tensor:
-        """Of the cost, with respect to decoded pixels (1, 3, h, w); the first must be `fresh`.
+    def gradient(self, x: Tensor, tune: Tune, fresh: bool) -> tuple[Tensor, float]:
+        """Of the cost, with respect to decoded pixels (1, 3, h, w) in 0..1, and the cost; the first must be `fresh`.
 
         The others take likeness at full size as it was last time. It is a quarter of a step, and from one step to the
         next it hardly changes its mind. Judges see the pictures from another side every time, so that what is learnt is
-        not about one of them; a cost is always told as it is.
+        not about one of them; only at first as they are, so that the first cost is `cost`'s.
         """
         x.requires_grad_(True)
         with mixed(self.device):
@@ -156,13 +173,17 @@ class Part:
             if tune.likeness:
                 terms += [tune.likeness * self.likeness.at(x, k, self.way()) for k in range(1, self.likeness.scales)]
                 if fresh:
-                    self.full = torch.autograd.grad(tune.likeness * self.likeness.at(x, 0, self.way()), x)[0]
-        near = torch.autograd.grad(torch.stack(terms).sum(), x)[0]
-        return near + self.full if tune.likeness else near
+                    full = tune.likeness * self.likeness.at(x, 0, self.way())
+                    self.full = torch.autograd.grad(full, x)[0], float(full.detach())
+        near = torch.stack(terms).sum()
+        down = torch.autograd.grad(near, x)[0]
+        if not tune.likeness:
+            return down, float(near.detach())
+        return down + self.full[0], float(near.detach()) + self.full[1]
 
     def way(self) -> int:
         """The next side; the same ones for every search, so that a higher effort begins as a lower one does."""
-        return int(self.rng.integers(WAYS))
+        return next(self.ways)
 
 
 def rounding_to(y: Tensor, wanted: Tensor) -> Tensor:
@@ -183,7 +204,9 @@ def integers(x: Tensor) -> np.ndarray:
 
 
 class Search:
-    """The descent for one picture, step by step: `best` is the best file so far, `cost` its cost, `first` the start's.
+    """The descent for one picture: `best` is the best file that a look has found, `cost` its cost, `first` the start's.
+
+    Both costs are known from the first step on.
 
     rgb: (H, W, 3) uint8; found: what `pixels.trunk` gives; start: with a continuous stream; budget: bytes of a file.
     """
@@ -198,12 +221,12 @@ class Search:
         self.bits = 8 * (budget - FIXED - 1 - max(0, start.size - FIXED - len(start.continuous)))
         self.picture = Refiner(model, geo, rgb, tune)
         self.start = self.best = start
-        self.steps = 0
-        self.first = self.cost = self.picture.cost(start)
-        self.rate = pixels.rate_tensor(model, self.level)
+        self.steps, self.first, self.cost = 0, math.inf, math.inf
+        self.picture.ask(start)
+        told, self.rate = pixels.on_device(model, start.y), pixels.rate_tensor(model, self.level)
         with torch.no_grad():
             y = model.nets.analysis.latent(*found, self.rate) * model.nets.gain(self.rate)
-            y = rounding_to(y, pixels.on_device(model, start.y))
+            y = rounding_to(y, told)
             z = model.nets.hyper(quantize(y))
         self.y, self.z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
         self.settled, self.moving, self.size = quantize(y), torch.zeros_like(y), 0.0
@@ -212,14 +235,15 @@ class Search:
 
     @exact
     def step(self) -> None:
-        """Move the latent, and every few steps see what file it makes."""
+        """Move the latent."""
         y, z = self.y, self.z
-        down = self.picture.descend(y, self.rate, self.steps % FRESH == 0)
+        down, seen = self.picture.descend(y, self.rate, self.steps % FRESH == 0)
         hard = y + (quantize(y) - y).detach()
         bits, now = stream_bits(self.model, self.level, y, hard, z)
         up, up_z = torch.autograd.grad(bits, [y, z])
         with torch.no_grad():
             if self.steps == 0:
+                self.first = self.cost = seen
                 self.weight = FIRST * max(TINY, -float((down * up).sum() / (up.square().sum() + TINY)))
             excess = max(-WIDE, min(WIDE, math.log(max(1.0, now) / self.bits)))
             self.excesses += excess
@@ -232,8 +256,6 @@ class Search:
             z -= (pace * up_z / (up_z.square().mean().sqrt() + TINY)).clamp(-CLIP, CLIP)
             self.settled.lerp_(quantize(y), max(SETTLE, 1 / (1 + self.steps / 2)))
         self.steps += 1
-        if self.steps in STEPS:
-            self.look()
 
     def even(self, g: Tensor) -> Tensor:
         """A gradient (1, C, h, w), its channels brought closer to one size.
@@ -249,24 +271,29 @@ class Search:
         """Bits of integers y (h, w, C) with z as it is."""
         return latents.measure(self.model, self.geo, self.level, integers(torch.floor(self.z + 0.5)), y)
 
+    @exact
     @torch.no_grad()
     def look(self) -> None:
         """Make a file of the latent as it is, and keep it if it is better."""
-        if (y := self.fitting()) is None:
-            return
-        found = self.coded(y)
-        if found.size > self.budget:  # tokens cost more beside this latent
-            self.bits -= 8 * (found.size - self.budget)
+        for _ in range(TRIES):
             if (y := self.fitting()) is None:
                 return
             found = self.coded(y)
-        if (cost := self.picture.cost(found)) < self.cost and found.size <= self.budget:
-            self.best, self.cost = found, cost
+            if found.size <= self.budget:
+                if self.steps in LOOKS:
+                    self.picture.ask(found)
+                if (cost := self.picture.cost(found)) < self.cost:
+                    self.best, self.cost = found, cost
+                return
+            self.bits -= 8 * (found.size - self.budget)  # tokens cost more beside this latent, or the coder's end does
 
     def fitting(self) -> np.ndarray | None:
-        """Integers (h, w, C) that fit, with the largest offset of the mean's rounding with which they do."""
+        """Integers (h, w, C) that fit, with the largest offset with which they do.
+
+        What is rounded lies between the latent and the mean of its roundings. After few steps that has few values.
+        """
         low, high = OFFSETS
-        mean = self.y.detach() if self.steps <= YOUNG else self.settled
+        mean = torch.lerp(self.y.detach(), self.settled, SAID)
         y = None
         for _ in range(HALVINGS):
             offset = (low + high) / 2
@@ -294,15 +321,19 @@ def refine(
 ) -> Choice:  # fmt: skip
     """The best file of at most `budget` bytes that so many steps come by; `start` if none is better.
 
-    Arguments as for `Search`, but a start without a continuous stream is what is returned. More steps never give a
-    higher cost: they begin with the same ones. watch: called after every step; False ends it.
+    Arguments as for `Search`, but a start without a continuous stream is what is returned. More steps begin with the
+    same ones. watch: called after every step; False ends it, with a look at what there is.
     """
     if not refinable(start, budget) or steps == 0:
         return start
     search = Search(model, geo, rgb, found, start, budget, tune)
     for step in range(1, steps + 1):
         search.step()
+        if due := step in LOOKS or step == steps:
+            search.look()
         if watch is not None and not watch(step / steps, search.cost, search.first):
+            if not due:
+                search.look()
             break
     return search.best
 

@@ -82,7 +82,7 @@ def test_refinement_moves_the_picture_that_a_decoder_shows(tiny: Model) -> None:
     coder = Coder(tiny, geo, pixels.trunk(tiny, image))
     choice = coder.code(40, 0, "none")
     refiner = Refiner(tiny, geo, image, TUNES["balanced"])
-    refiner.cost(choice)
+    refiner.ask(choice)
     (whole,) = refiner.parts
     rate = pixels.rate_tensor(tiny, 40)
     assert choice.y is not None

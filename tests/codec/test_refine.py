@@ -105,17 +105,33 @@ def test_what_moves_the_pixels_is_the_slope_of_the_cost(tune: str, monkeypatch: 
     way = away - x
     for at, fresh, near in ((x, True, 0.02), (x + 1e-4 * way, False, 0.1)):
         costs = [float(part.cost(at + s * way, TUNES[tune])) for s in (1e-3, -1e-3)]
-        slope = float((part.gradient(at.clone(), TUNES[tune], fresh) * way).sum())
+        slope = float((part.gradient(at.clone(), TUNES[tune], fresh)[0] * way).sum())
         assert slope == pytest.approx((costs[0] - costs[1]) / 2e-3, rel=near)
 
 
-def test_more_effort_never_costs_more_and_a_lot_costs_less() -> None:
-    image = picture(96, 70)
-    low, high = costs(image, effort=2), costs(image, effort=5)
-    assert len(high) > len(low)
-    assert high[: len(low)] == low
-    assert all(b <= a for a, b in itertools.pairwise(high))
-    assert high[-1] < high[0]
+def test_no_step_costs_more_and_effort_costs_less() -> None:
+    seen = costs(picture(96, 70), effort=5)
+    assert len(seen) == 1 + 6
+    assert all(b <= a for a, b in itertools.pairwise(seen))
+    assert seen[-1] < seen[0]
+
+
+@pytest.mark.parametrize("tune", ["psnr", "balanced"])
+def test_the_first_step_sees_what_the_file_costs(search: Search, tune: str) -> None:
+    """So nothing is decoded for that alone, and a better file is told from the one of effort 0."""
+    search.picture.tune = TUNES[tune]
+    search.step()
+    assert search.first == pytest.approx(search.picture.cost(search.start), rel=1e-3)
+
+
+def test_a_search_that_is_ended_looks_at_what_there_is() -> None:
+    image, ended = picture(96, 70), []
+
+    def watch(_share: float, _now: float, _start: float) -> bool:
+        ended.append(True)
+        return len(ended) < 3
+
+    assert encode(image, effort=9, tune="psnr", refining=watch) == encode(image, effort=3, tune="psnr")
 
 
 def test_a_refined_file_is_within_its_size_and_closer_to_the_picture() -> None:
