@@ -18,39 +18,21 @@ METRICS = click.option(
 )
 
 
-class Targets(click.ParamType):
-    """Positive numbers, separated by commas, as a sorted list."""
+class Several(click.ParamType):
+    """Values separated by commas, as a sorted list with each of them once."""
 
-    name = "bpp,bpp,..."
+    def __init__(self, name: str, one: click.ParamType) -> None:
+        self.name, self.one = f"{name},{name},...", one
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
         if isinstance(value, list):
             return value
-        try:
-            found = sorted(float(v) for v in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of numbers separated by commas.", param, ctx)
-        if not all(0 < v < 1e6 for v in found):
-            self.fail("every target must be a number above 0.", param, ctx)
-        return found
+        return sorted({self.one.convert(v.strip(), param, ctx) for v in value.split(",")})
 
 
-class Efforts(click.ParamType):
-    """Efforts, separated by commas, as a sorted list."""
-
-    name = "effort,effort,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
-        if isinstance(value, list):
-            return value
-        known = {str(e): e for e in range(effort_options.HIGHEST + 1)}
-        try:
-            return sorted(known[v.strip()] for v in value.split(","))
-        except KeyError:
-            self.fail(f"{value!r} is not a list of efforts, 0 to {effort_options.HIGHEST}.", param, ctx)
-
-
-BPP = click.option("--bpp", type=Targets(), default="0.012,0.03,0.06", show_default=True, help="Targets.")
+TARGETS = Several("bpp", click.FloatRange(0, 1e6, min_open=True, max_open=True))
+EFFORTS = Several("effort", click.IntRange(0, effort_options.HIGHEST))
+BPP = click.option("--bpp", type=TARGETS, default="0.012,0.03,0.06", show_default=True, help="Targets.")
 
 
 @click.group("bench")
@@ -62,7 +44,7 @@ def command() -> None:
 @FOLDER
 @BPP
 @METRICS
-@click.option("--efforts", type=Efforts(), default="0", show_default=True, help="Efforts of hflow, a row for each.")
+@click.option("--efforts", type=EFFORTS, default="0", show_default=True, help="Efforts of hflow, a row for each.")
 @click.option("--peers", default="webp,avif,jxl,jp2,hevc,vvc", show_default=True, help="Codecs to compare, or `none`.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
 @click.option("--gallery", type=click.IntRange(0), default=3, show_default=True, help="Pictures on the HTML page.")
@@ -209,8 +191,8 @@ def ladder(folder: Path, bpp: list[float], metrics: Path | None, limit: int) -> 
 
 @command.command("targets")
 @FOLDER
-@click.option("--bpp", type=Targets(), default="0.01,0.02,0.03,0.05,0.08", show_default=True, help="Targets.")
-@click.option("--bytes", "sizes", type=Targets(), default="246,500,1000", show_default=True, help="Targets.")
+@click.option("--bpp", type=TARGETS, default="0.01,0.02,0.03,0.05,0.08", show_default=True, help="Targets.")
+@click.option("--bytes", "sizes", type=TARGETS, default="246,500,1000", show_default=True, help="Targets.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
 def targets(folder: Path, bpp: list[float], sizes: list[float], limit: int | None, output: Path | None) -> None:
@@ -255,7 +237,7 @@ def prefixes(folder: Path, metrics: Path | None, bpp: float, limit: int | None, 
 @command.command("masking")
 @FOLDER
 @METRICS
-@click.option("--bpp", type=Targets(), default="0.03,0.045,0.06,0.08", show_default=True, help="Targets.")
+@click.option("--bpp", type=TARGETS, default="0.03,0.045,0.06,0.08", show_default=True, help="Targets.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
 def masking(folder: Path, metrics: Path | None, bpp: list[float], limit: int | None, output: Path | None) -> None:
@@ -276,8 +258,8 @@ def masking(folder: Path, metrics: Path | None, bpp: list[float], limit: int | N
 @command.command("effort")
 @FOLDER
 @METRICS
-@click.option("--bpp", type=Targets(), default="0.015,0.03,0.06", show_default=True, help="Targets.")
-@click.option("--efforts", type=Efforts(), default="0,7,9", show_default=True, help="Efforts to look at.")
+@click.option("--bpp", type=TARGETS, default="0.015,0.03,0.06", show_default=True, help="Targets.")
+@click.option("--efforts", type=EFFORTS, default="0,1,9", show_default=True, help="Efforts to look at.")
 @effort_options.tune
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
 @click.option("--resume", type=options.FILES, help="JSON file that keeps what is measured; the next run goes on there.")

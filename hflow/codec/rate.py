@@ -56,6 +56,7 @@ class Choice:
     tokens: np.ndarray | None = None  # (th, tw, m), as the decoder will hold them
     sent: np.ndarray | None = None  # (th, tw) bool
     layers: tuple[tuple[int, np.ndarray, bytes], ...] = ()  # enhancements: rate level, y, section
+    offset: float = OFFSET  # with which y was rounded
 
     def above(self, level: int, y: np.ndarray, data: bytes) -> Choice:
         """With one enhancement layer more."""
@@ -157,13 +158,13 @@ class Coder:
             z, y, _ = self.continuous(level, offset)
             data = latents.write(self.model, self.geo, level, z, y)
         if m == 0:
-            return Choice(level, 0, "none", y, data)
+            return Choice(level, 0, "none", y, data, offset=offset)
         q = pixels.token_indices(self.model, self.found, y, level)[: self.geo.th, : self.geo.tw]
         sent = self.sent(mask)
         chunks, full = tokens.write(self.model, self.geo, level, y, m, sent, q)
-        if isinstance(mask, str):
-            return Choice(level, m, mask, y, data, None, () if mask == "none" else tuple(chunks), full, sent)
-        return Choice(level, m, mask, y, data, masking.write(mask), tuple(chunks), full, sent)
+        if not isinstance(mask, str):
+            return Choice(level, m, mask, y, data, masking.write(mask), tuple(chunks), full, sent, offset=offset)
+        return Choice(level, m, mask, y, data, None, () if mask == "none" else tuple(chunks), full, sent, offset=offset)
 
     def fit(self, budget: int, m: int, mask: Mask) -> Choice | None:
         """The best choice with these tokens in at most `budget` bytes, None if there is none."""

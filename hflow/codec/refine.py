@@ -186,18 +186,6 @@ class Part:
         return next(self.ways)
 
 
-def rounding_to(y: Tensor, wanted: Tensor) -> Tensor:
-    """y (1, C, h, w) in steps, moved towards zero just enough to round to the integers of a file.
-
-    Those may have been rounded with a smaller offset, by which a file's size is set between two rate levels.
-    """
-    other = quantize(y) != wanted
-    if not bool(other.any()):
-        return y
-    beyond = float((y.abs() - wanted.abs())[other].max()) - (1 - OFFSET)
-    return y.sign() * (y.abs() - beyond - 1e-5).clamp(min=0)
-
-
 def integers(x: Tensor) -> np.ndarray:
     """(1, C, h, w) of whole numbers to (h, w, C)."""
     return x.detach()[0].permute(1, 2, 0).cpu().numpy().astype(np.int64)
@@ -223,10 +211,10 @@ class Search:
         self.start = self.best = start
         self.steps, self.first, self.cost = 0, math.inf, math.inf
         self.picture.ask(start)
-        told, self.rate = pixels.on_device(model, start.y), pixels.rate_tensor(model, self.level)
+        self.rate = pixels.rate_tensor(model, self.level)
         with torch.no_grad():
             y = model.nets.analysis.latent(*found, self.rate) * model.nets.gain(self.rate)
-            y = rounding_to(y, told)
+            y = y.sign() * (y.abs() + start.offset - OFFSET).clamp(min=0)  # so that it rounds to the start
             z = model.nets.hyper(quantize(y))
         self.y, self.z = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
         self.settled, self.moving, self.size = quantize(y), torch.zeros_like(y), 0.0

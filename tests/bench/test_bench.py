@@ -119,10 +119,10 @@ def test_a_batch_is_compared_with_doing_without(folder: Path) -> None:
     ("args", "code", "message"),
     [
         (("quality", "nowhere"), 3, "nowhere"),
-        (("quality", ".", "--bpp", "0.1,x"), 2, "0.1,x"),
-        (("quality", ".", "--bpp", "0"), 2, "above 0"),
+        (("quality", ".", "--bpp", "0.1,x"), 2, "'--bpp': 'x' is not"),
+        (("quality", ".", "--bpp", "0"), 2, "0.0 is not in the range 0<x"),
         (("quality", ".", "--peers", "webp,gif"), 2, "gif"),
-        (("quality", ".", "--efforts", "0,12"), 2, "'0,12' is not a list of efforts, 0 to 9"),
+        (("quality", ".", "--efforts", "0,12"), 2, "12 is not in the range 0<=x<=9"),
         (("speed", "nowhere.png"), 3, "nowhere.png"),
         (("batch", "nowhere"), 3, "nowhere"),
     ],
