@@ -51,7 +51,9 @@ def cases() -> dict[str, Case]:
         "level_0": Case("lowest rate level", 90, 70, level=0, m=0, mask="none", spread=0.3),
         "level_15": Case("last level of the first anchor rate", 90, 70, level=15, m=0, mask="none"),
         "level_16": Case("first level of the second anchor rate", 90, 70, level=16, m=0, mask="none"),
-        "level_63": Case("highest rate level, with tokens", 90, 70, level=63, mask="1_2", spread=2),
+        "level_63": Case("the level of the last anchor rate, with tokens", 90, 70, level=63, mask="1_2", spread=2),
+        "level_64": Case("first level beyond it", 90, 70, level=64, m=0, mask="none", spread=2),
+        "level_79": Case("highest rate level, with tokens", 90, 70, level=79, mask="1_4", spread=4),
         "zeros": Case("all latents and tokens are 0", 60, 60, m=2, spread=0, token=0),
         "token_255": Case("tokens 255 only: 16 bits overflow in the embedding", 70, 70, m=4, token=255),
         "token_249": Case("tokens 249 only: one channel holds everything", 70, 70, m=1, token=249),
@@ -78,6 +80,7 @@ def cases() -> dict[str, Case]:
     found["enhanced"] = Case("an enhancement of all of y", 150, 60, 20, 0, "none", layers=(45,))
     found["enhanced_twice"] = Case("two enhancements, the first one finer", 60, 90, 30, 0, "none", layers=(63, 10))
     found["enhanced_escapes"] = Case("escaped latents, enhanced", 60, 60, 10, 0, "none", spread=40, layers=(50,))
+    found["enhanced_beyond"] = Case("an enhancement beyond the last anchor rate", 90, 60, 50, 0, "none", layers=(79,))
     found["enhanced_tokens"] = Case("an enhancement behind tokens", 70, 50, 25, 2, "1_4", extra=notes[:1], layers=(40,))
     return found
 

@@ -100,7 +100,7 @@ def refused(model: Model) -> dict[str, tuple[str, str, str, bytes]]:
         "mask_6": ("mask schedule 6", "FormatError", "mask schedule 6 is reserved", changed(data, 11, 6 << 3 | 2)),
         "profile_3": ("profile 3", "FormatError", "profile 3 is reserved", changed(data, 11, data[11] | 0xC0)),
         "adacode": ("profile adacode", "FormatError", "needs a newer hflow", changed(data, 11, data[11] | 0x80)),
-        "rate_65": ("rate 65", "FormatError", "rate 65 needs a newer hflow", changed(data, 10, 65)),
+        "rate_81": ("rate 81", "FormatError", "rate 81 needs a newer hflow", changed(data, 10, 81)),
         "m_5": ("more sub-quantizers than the bundle has", "FormatError", "5 sub-quantizers, but bundle vectors has 4",
                 changed(data, 11, data[11] & 0xF8 | 5)),
         "long_length": ("a length in two bytes that fits in one", "FormatError", "not written in its shortest form",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LEVELS = 64  # rate levels: a file's rate byte is 1 + level, 0 means no continuous stream
+LEVELS = 80  # rate levels: a file's rate byte is 1 + level, 0 means no continuous stream
+TRAINED = 63  # the level of rate 1, to which networks are trained; beyond it what they learnt is carried on
 CELL, TOKEN = 32, 16  # pixels per cell of the latent and per token
 
 
@@ -44,5 +45,5 @@ class Geometry:
 
 
 def anchor(level: int, rates: int) -> int:
-    """The anchor rate nearest to a level, rounded half up."""
-    return (2 * level * (rates - 1) + LEVELS - 1) // (2 * (LEVELS - 1))
+    """The anchor rate nearest to a level, rounded half up; beyond the last the last."""
+    return min((2 * level * (rates - 1) + TRAINED) // (2 * TRAINED), rates - 1)

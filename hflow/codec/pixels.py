@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hflow.codec.geometry import CELL, LEVELS, Geometry
+from hflow.codec.geometry import CELL, TRAINED, Geometry
 from hflow.codec.threads import steady
 from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
@@ -85,7 +85,7 @@ def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def rate_tensor(model: Model, level: float | None) -> Tensor:
     """A rate level, or one between two, as the networks take it, (1,)."""
-    return torch.full((1,), (level or 0) / (LEVELS - 1), dtype=torch.float32, device=model.device)  # nothing to upload
+    return torch.full((1,), (level or 0) / TRAINED, dtype=torch.float32, device=model.device)  # nothing to upload
 
 
 @torch.inference_mode()

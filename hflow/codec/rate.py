@@ -16,12 +16,11 @@ import numpy as np
 from torch import Tensor
 
 from hflow.codec import latents, masking, pixels, tokens
-from hflow.codec.geometry import LEVELS, Geometry
+from hflow.codec.geometry import LEVELS, TRAINED, Geometry
 from hflow.codec.guess import stream_bytes
 from hflow.codec.regions import Region
 from hflow.container import MaskSchedule
 from hflow.errors import TargetError
-from hflow.masks import LABELS
 from hflow.nets.analysis import OFFSET
 from hflow.nets.bundle import Model
 from hflow.nets.grids import sent_grid
@@ -240,14 +239,12 @@ def bpp(size: int, area: int) -> str:
     return f"{-(-8_000_000 * size // area) / 1e6:.6f}"
 
 
-# From here on quality adds tokens to the richest continuous stream.
-FULL = 90.0
+FULL = 90.0  # the quality of the highest level that networks were trained at
 
 
 def at_quality(coder: Coder, quality: float) -> Choice:
-    """The settings of a quality, 0 to 100: rate levels up to FULL, then more and more tokens."""
-    step = round(min(quality, FULL) / FULL * TOP)
-    level, offset = setting(step)
-    part = max(0.0, quality - FULL) / (100 - FULL)
-    mask = LABELS[round(part * (len(LABELS) - 1))]
-    return coder.code(level, 0 if mask == "none" else 1, mask, offset)
+    """The settings of a quality, 0 to 100: the continuous stream alone, from the lowest rate level to the highest."""
+    beyond = max(0.0, quality - FULL) / (100 - FULL)
+    step = FINE * (TRAINED * min(quality, FULL) / FULL + (LEVELS - 1 - TRAINED) * beyond)
+    level, offset = setting(round(step))
+    return coder.code(level, 0, "none", offset)

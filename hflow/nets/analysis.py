@@ -14,7 +14,8 @@ from hflow.nets.linear import BLOCK, basis, fine_order, order, start_gain
 class Gain(nn.Module):
     """Per-channel step sizes of the latent at every rate (gain units: Cui et al., CVPR 2021, 3.2).
 
-    The anchors are interpolated geometrically, so a rate in [0, 1] is continuous. Dequantisation is the inverse gain.
+    The anchors are interpolated geometrically, so a rate in [0, 1] is continuous, and beyond 1 steps go on getting
+    finer. Dequantisation is the inverse gain.
     """
 
     def __init__(self, cfg: NetConfig) -> None:
@@ -23,7 +24,7 @@ class Gain(nn.Module):
         self.log_gain = nn.Parameter(start)
 
     def forward(self, rate: Tensor) -> Tensor:
-        """Rates (B,) in [0, 1] to gains (B, C, 1, 1)."""
+        """Rates (B,), 0 or more, to gains (B, C, 1, 1)."""
         return between(self.log_gain, rate).exp()[:, :, None, None]
 
 

@@ -17,8 +17,11 @@ def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
 
 
 def between(knots: Tensor, rate: Tensor) -> Tensor:
-    """Rows (K, ...) that stand evenly over the rates 0 to 1, at rates (B,): straight lines between them, (B, ...)."""
-    place = rate.clamp(0, 1) * (len(knots) - 1)
+    """Rows (K, ...) that stand evenly over the rates 0 to 1, at rates (B,): straight lines between them, (B, ...).
+
+    Beyond 1 the last line goes on.
+    """
+    place = rate.clamp(min=0) * (len(knots) - 1)
     low = place.floor().clamp(max=len(knots) - 2).long()
     share = (place - low).view(-1, *[1] * (knots.ndim - 1))
     return torch.lerp(knots.index_select(0, low), knots.index_select(0, low + 1), share)

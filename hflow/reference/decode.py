@@ -95,7 +95,7 @@ def check(file: Container) -> None:
     """Section 2: what this version refuses."""
     if file.width * file.height > MAX_PIXELS:
         raise FormatError(f"{file.width}x{file.height} is more than the limit of {MAX_PIXELS} pixels")
-    if file.settings.rate > 64:
+    if file.settings.rate > 80:
         raise FormatError(f"rate {file.settings.rate} needs a newer version")
     if file.settings.profile == Profile.ADACODE:
         raise FormatError("the profile adacode needs a newer version")

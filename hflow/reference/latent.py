@@ -44,13 +44,13 @@ def anchor_rate(rate: int, bundle: Bundle) -> int:
     if rate == 0:
         return bundle.rates
     level = rate - 1
-    return (2 * level * (bundle.rates - 1) + 63) // 126
+    return min((2 * level * (bundle.rates - 1) + 63) // 126, bundle.rates - 1)
 
 
 def enhancement(bundle: Bundle, data: bytes, cut: bool, below: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
     """Section 3.6: rate and y, with 0 where it is not known. below: the same of the layer below."""
     rate, y = data[0], below[1]
-    if not 1 <= rate <= 64:
+    if not 1 <= rate <= 80:
         raise FormatError(f"rate {rate} of an enhancement needs a newer version")
     decoder = CutDecoder(data[1:]) if cut else RangeDecoder(data[1:])
     limits = bounds(bundle, below[0], rate, y)
@@ -71,8 +71,10 @@ def octaves(bundle: Bundle, low: int, high: int) -> list[int]:
     """How much finer the steps of rate `high` are, in 64ths of an octave."""
 
     def logarithm(rate: int, channel: int) -> int:
-        row, part = divmod((rate - 1) * (bundle.rates - 1), 63)
-        column = [*bundle.gains[:, channel].tolist(), 0]  # after the last row there is no part
+        place = (rate - 1) * (bundle.rates - 1)
+        row = min(place // 63, max(0, bundle.rates - 2))  # beyond the last row the line goes on
+        part = place - 63 * row
+        column = [*bundle.gains[:, channel].tolist(), 0]  # with one row there is no part
         return (63 - part) * column[row] + part * column[row + 1]
 
     apart = [logarithm(high, c) - logarithm(low, c) for c in range(bundle.channels)]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hflow.codec.geometry import LEVELS
+from hflow.codec.geometry import TRAINED
 from hflow.integer.export import export
 from hflow.integer.fast import TorchOps
 from hflow.integer.params import tree
@@ -81,7 +81,7 @@ class Streams:
             planes[pick, :-2] = vectors * used[:, :, None, None]
             planes[pick, -2] = (m[pick].float() / cfg.m_max)[:, None, None]
             planes[pick, -1] = known[pick].float()
-        rate = level.clamp(min=0).float() / (LEVELS - 1)
+        rate = level.clamp(min=0).float() / TRAINED
         return y.permute(0, 3, 1, 2) / self.model.gain(rate), planes
 
 
@@ -98,7 +98,7 @@ def decode(model: JointModel, planes: Tensor, y: Tensor, rate: Tensor, alpha: Te
 
 def draw(n: int, rng: np.random.Generator, tokens: bool = True) -> tuple[Tensor, Tensor, list[str], Tensor]:
     """Random (level, m, mask labels, alpha) of a batch; without tokens the same levels of the continuous stream."""
-    level = (LEVELS * rng.random(n) ** 0.7).astype(int).clip(0, LEVELS - 1)
+    level = ((TRAINED + 1) * rng.random(n) ** 0.7).astype(int).clip(0, TRAINED)
     m = tokens * rng.choice(5, size=n, p=[0.66, 0.14, 0.1, 0.04, 0.06])
     masks = [MASKS[k] for k in rng.choice(len(MASKS), size=n, p=[0.05, 0.1, 0.2, 0.25, 0.2, 0.2])]
     alone = (m > 0) & (rng.random(n) < 0.12)
@@ -125,7 +125,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
             b, dev = len(x), x.device
             level, use = (torch.full((b,), k, device=dev) for k in (lv, m))
             y, planes = streams.planes(x, level, use, [mask] * b)
-            rate = level / (LEVELS - 1)
+            rate = level / TRAINED
             o = decode(model, planes, y, rate, y.new_full((b,), alpha)).clamp(0, 1)
             psnr = -10 * torch.log10((x - o).square().mean((1, 2, 3)))
             marks = 255 * common_error(x, o).sqrt()
@@ -136,7 +136,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
     for x in val.split(8):
         level, slices = (torch.full((len(x),), k, device=x.device) for k in (50, len(model.cfg.slices) // 2))
         y, planes = streams.planes(x, level, torch.zeros_like(level), ["none"] * len(x))
-        rate = level / (LEVELS - 1)
+        rate = level / TRAINED
         y, rate = in_layers(model, model.analysis.trunk(x), y, rate, 0.6 * rate, slices)
         o = decode(model, planes, y, rate, torch.ones_like(rate)).clamp(0, 1)
         total += nets["alex"](x * 2 - 1, o * 2 - 1).sum().item()
@@ -193,7 +193,7 @@ def main() -> None:
         views = draw_views(len(x), cfg.crop, cfg.crop, opts["lpips_crop"], rng).to(dev)
         y, planes = streams.planes(x, level, m, masks)
         y = y * arrived(len(x), opts["cut"], net, y.device)
-        rate = level.clamp(min=0).float() / (LEVELS - 1)
+        rate = level.clamp(min=0).float() / TRAINED
         some = torch.nonzero((m == 0) & (level > 16) & (torch.rand(len(x), device=dev) < opts["layered"])).flatten()
         if len(some):
             with torch.no_grad():

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hflow import bundles
-from hflow.codec.geometry import LEVELS
+from hflow.codec.geometry import TRAINED
 from hflow.nets.analysis import quantize
 from hflow.nets.bundle import Model, load
 from hflow.nets.perceptual import FILE, SIZES, Perceptual
@@ -94,11 +94,9 @@ def decodes(model: Model, x: Tensor, rng: np.random.Generator) -> Tensor:
     """What the bundle makes of photos (B, 3, SIDE, SIDE) at two random rates near each other: (2, B, 3, SIDE, SIDE)."""
     nets, out = model.nets, []
     found = nets.analysis.trunk(x)
-    levels = rng.integers(4, LEVELS, size=len(x))
+    levels = rng.integers(4, TRAINED + 1, size=len(x))
     for move in (0, 1):
-        rate = torch.from_numpy((levels + move * rng.integers(-8, 9, size=len(x))).clip(0, LEVELS - 1)).float() / (
-            LEVELS - 1
-        )
+        rate = torch.from_numpy((levels + move * rng.integers(-8, 9, size=len(x))).clip(0, TRAINED)).float() / (TRAINED)
         rate = rate.to(x.device)
         gain = nets.gain(rate)
         y = quantize(nets.analysis.latent(*found, rate) * gain) / gain

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hflow.codec.geometry import LEVELS
+from hflow.codec.geometry import TRAINED
 from hflow.nets.analysis import quantize
 from hflow.nets.config import NetConfig
 from hflow.nets.precision import mixed
@@ -42,7 +42,7 @@ def integers(model: JointModel, x: Tensor, level: Tensor, tokens: bool = True) -
 
     y (N, h, w, C) int8 and tokens (N, 2h, 2w, M) uint8; M = 0 without `tokens`, when further levels cost little.
     """
-    rate = level.clamp(min=0).float() / (LEVELS - 1)
+    rate = level.clamp(min=0).float() / TRAINED
     on = (level >= 0).float()[:, None, None, None]
     with mixed(x.device):
         h16, linear = (t.repeat_interleave(len(level) // len(x), 0) for t in model.analysis.trunk(x))
@@ -66,7 +66,7 @@ def collect(
     ys, ts, found = [], [], []
     for x in batches:
         drawn = np.arange(levels) + rng.random((x.shape[0], levels))
-        level = (drawn * (LEVELS / levels)).astype(np.int64)
+        level = (drawn * ((TRAINED + 1) / levels)).astype(np.int64)
         if tokens:
             level[rng.random(level.shape) < off] = -1
         lv = torch.from_numpy(level.flatten()).to(x.device)

@@ -191,7 +191,7 @@ def test_what_needs_a_newer_version(tiny: Model, data: bytes) -> None:
     file = parse(data)
     plain = replace(file.settings, mask=MaskSchedule.NONE)
     for settings, sections, match in (
-        (replace(file.settings, rate=65), file.sections, "newer hflow"),
+        (replace(file.settings, rate=81), file.sections, "newer hflow"),
         (replace(file.settings, profile=Profile.ADACODE), file.sections, "newer hflow"),
         (replace(plain, m=tiny.cfg.m_max + 1), file.sections[:1], "sub-quantizers"),
     ):

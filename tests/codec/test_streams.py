@@ -15,7 +15,7 @@ import hflow
 from hflow.codec import latents, pixels, tokens
 from hflow.codec.decode import Indices, indices
 from hflow.codec.encode import pack
-from hflow.codec.geometry import LEVELS, Geometry, anchor
+from hflow.codec.geometry import LEVELS, TRAINED, Geometry, anchor
 from hflow.codec.rate import Choice, Coder
 from hflow.container import parse
 from hflow.integer.reference import NumpyOps
@@ -26,7 +26,7 @@ from hflow.nets.bundle import Model, load
 from hflow.nets.grids import sent_grid, stage_grid
 
 M_MAX = NET["m_max"]
-SETTINGS = [(level, m) for level in (None, 0, 63) for m in range(M_MAX + 1) if (level, m) != (None, 0)]
+SETTINGS = [(level, m) for level in (None, 0, 63, 79) for m in range(M_MAX + 1) if (level, m) != (None, 0)]
 
 
 def coder_of(model: Model, width: int, height: int, seed: int = 0) -> Coder:
@@ -198,7 +198,7 @@ def test_latents_are_visited_as_specified(tiny: Model) -> None:
 
 
 def test_a_higher_rate_level_is_a_finer_latent(coder: Coder) -> None:
-    sizes = [coder.continuous(level)[2] for level in (0, 20, 40, 63)]
+    sizes = [coder.continuous(level)[2] for level in (0, 20, 40, 63, 79)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 3 * sizes[0]
 
@@ -206,7 +206,7 @@ def test_a_higher_rate_level_is_a_finer_latent(coder: Coder) -> None:
 def test_the_nearest_anchor() -> None:
     for rates in (2, 4, 8):
         got = [anchor(level, rates) for level in range(LEVELS)]
-        assert got == [int(level * (rates - 1) / (LEVELS - 1) + 0.5) for level in range(LEVELS)]
+        assert got == [int(min(level, TRAINED) * (rates - 1) / TRAINED + 0.5) for level in range(LEVELS)]
         assert set(got) == set(range(rates))
 
 
