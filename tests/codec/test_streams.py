@@ -12,7 +12,7 @@ import torch
 from tiny_bundle import NAME, NET, picture
 
 import hflow
-from hflow.codec import latents, pixels, tokens
+from hflow.codec import enhancement, latents, pixels, tokens
 from hflow.codec.decode import Indices, indices
 from hflow.codec.encode import pack
 from hflow.codec.geometry import LEVELS, TRAINED, Geometry, anchor
@@ -201,6 +201,16 @@ def test_a_higher_rate_level_is_a_finer_latent(coder: Coder) -> None:
     sizes = [coder.continuous(level)[2] for level in (0, 20, 40, 63, 79)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 3 * sizes[0]
+
+
+def test_steps_go_on_getting_finer_beyond_the_trained_levels(tiny: Model) -> None:
+    """By as much from level to level as between the last two anchors; what a decoder and the format say agree."""
+    at = [tiny.nets.gain(pixels.rate_tensor(tiny, level)).log().detach()[0, :, 0, 0] for level in (56, 63, 70, 79)]
+    slope = (at[1] - at[0]) / 7
+    assert torch.allclose(at[2], at[1] + 7 * slope, atol=1e-4)
+    assert torch.allclose(at[3], at[1] + 16 * slope, atol=1e-4)
+    ratio = torch.from_numpy(enhancement.ratios(tiny, 63, 79) / 2**16)
+    assert torch.allclose(ratio.float(), (16 * slope).exp(), rtol=0.01)
 
 
 def test_the_nearest_anchor() -> None:
