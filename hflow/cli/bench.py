@@ -191,7 +191,7 @@ def ladder(folder: Path, bpp: list[float], metrics: Path | None, limit: int) -> 
 
 @command.command("targets")
 @FOLDER
-@click.option("--bpp", type=TARGETS, default="0.01,0.02,0.03,0.05,0.08", show_default=True, help="Targets.")
+@click.option("--bpp", type=TARGETS, default="0.01,0.02,0.03,0.05,0.08,0.12", show_default=True, help="Targets.")
 @click.option("--bytes", "sizes", type=TARGETS, default="246,500,1000", show_default=True, help="Targets.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first N pictures.")
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")

@@ -61,7 +61,7 @@ def encode(
     effort: 0 to 9, how long to refine the continuous stream for this picture.
     tune: what refinement minimises, psnr, balanced or perceptual. time_limit: seconds, all told, after which refinement
     ends with the best file so far. progress: called with the share done, 0 to 1. refining: called after every step of
-    refinement with the share done, the cost now and at the start; False ends it. Raises
+    refinement with the share done, the cost of the best file so far and of the first; False ends it. Raises
     InputError for a picture or option that cannot be used, TargetError where no file is small enough, BundleError for a
     missing bundle.
     """

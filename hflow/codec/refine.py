@@ -46,7 +46,7 @@ TINY = 1e-12
 OFFSETS, HALVINGS = (0.0, 0.8), 8  # of a rounding, between which a candidate is made to fit
 TRIES = 4  # of making it fit
 
-Watch = Callable[[float, float, float], bool]  # share done, cost now, cost at the start; whether to go on
+Watch = Callable[[float, float, float], bool]  # share done, cost of the best file, of the first; whether to go on
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class Search:
             if self.steps == 0:
                 self.first = self.cost = seen
                 self.weight = FIRST * max(TINY, -float((down * up).sum() / (up.square().sum() + TINY)))
-            excess = max(-WIDE, min(WIDE, math.log(max(1.0, now) / self.bits)))
+            excess = max(-WIDE, min(WIDE, math.log(max(1.0, now) / max(1.0, self.bits))))
             self.excesses += excess
             g = self.even(down + self.weight * math.exp(STEER * excess + TRIM * self.excesses) * up)
             norm = float(g.square().mean().sqrt()) + TINY
