@@ -28,7 +28,7 @@ def main() -> int:
         if wanted and entry["file"] not in wanted:
             continue
         try:
-            found = read((HERE / kind / entry["file"]).read_bytes(), HERE / entry.get("bundle", "bundle"))
+            found = read((HERE / kind / entry["file"]).read_bytes(), HERE / entry["bundle"])
             got = [found.sha256 if found.checksum == found.stored else "FormatError"]
         except HflowError as error:
             got = [kind.__name__ for kind in type(error).__mro__]

@@ -188,8 +188,8 @@ def main() -> None:
         (HERE / group).mkdir(exist_ok=True)
         (HERE / group / f"{name}.hfc").write_bytes(data)
         facts = about or facts_of(name, data, model)
-        other = {} if model.path.name == "bundle" else {"bundle": model.path.name}
-        manifest[group].append({"file": f"{name}.hfc", "says": says, "bytes": len(data), **other, **facts})
+        where = {"file": f"{name}.hfc", "says": says, "bytes": len(data), "bundle": model.path.name}
+        manifest[group].append(where | facts)
 
     for name, case in cases().items():
         add("decoded", name, case.says, partial(make, name, case, model))

@@ -55,6 +55,6 @@ def test_plain_integers_instead_of_torch() -> None:
     from hflow.codec.decode import indices
 
     for entry in FILES:
-        model = bundle.load(FOLDER / entry.get("bundle", "bundle"), "cpu", NumpyOps())
+        model = bundle.load(FOLDER / entry["bundle"], "cpu", NumpyOps())
         found = indices(model, parse((FOLDER / "decoded" / entry["file"]).read_bytes()))
         assert selftest.sha256_of(model, found) == entry["sha256"], entry["file"]

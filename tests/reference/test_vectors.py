@@ -24,7 +24,7 @@ def data_of(group: str, entry: dict) -> bytes:
 
 @pytest.mark.parametrize("entry", DECODED, ids=lambda e: e["file"])
 def test_the_reference_finds_the_indices(entry: dict) -> None:
-    found = reference.decode(data_of("decoded", entry), FOLDER / entry.get("bundle", "bundle"))
+    found = reference.decode(data_of("decoded", entry), FOLDER / entry["bundle"])
     shapes = [None if a is None else list(a.shape) for a in (found.y, found.tokens)]
     assert shapes == [entry["y"], entry["tokens"]]
     assert (f"{found.checksum:04x}", found.sha256) == (entry["checksum"], entry["sha256"])
@@ -33,7 +33,7 @@ def test_the_reference_finds_the_indices(entry: dict) -> None:
 @pytest.mark.parametrize("entry", REFUSED, ids=lambda e: e["file"])
 def test_the_reference_refuses(entry: dict) -> None:
     with pytest.raises(getattr(errors, entry["error"])):
-        reference.decode(data_of("refused", entry), FOLDER / "bundle")
+        reference.decode(data_of("refused", entry), FOLDER / entry["bundle"])
 
 
 def test_everything_as_it_should_be_on_this_machine() -> None:
@@ -54,7 +54,7 @@ def test_the_manifest_lists_the_files_and_the_files_cover_the_format() -> None:
     assert {f.settings.m for f in files} == {0, 1, 2, 3, 4}
     assert {f.settings.profile for f in files} == {Profile.HYBRID, Profile.PQ}
     assert {f.chunked for f in files} == {f.cut for f in files} == {False, True}
-    assert {e.get("bundle", "bundle") for e in DECODED} == {p.parent.name for p in FOLDER.glob("*/bundle.json")}
+    assert {e["bundle"] for e in DECODED} == {p.parent.name for p in FOLDER.glob("*/bundle.json")}
     assert max(f.width * f.height for f in files) >= 700 * 500
 
 
