@@ -210,11 +210,13 @@ def main() -> None:
                 loss = with_adversary(loss, o, critic, opts["adversarial"] * min(1.0, loop.progress / WARM)) + apart
         loop.update(loss)
         for k, v in {**terms, "common": common, "critic": apart}.items():
-            seen[k] = seen.get(k, 0.0) + float(v.detach().mean()) / 50
+            seen[k] = seen.get(k, 0.0) + float(v.detach().mean())
         if loop.step % 50 == 0:
-            psnr = float(-10 * np.log10(seen.pop("mse")))
-            speed = (loop.step - at) * cfg.batch / max(1e-9, loop.spent - clock)
-            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **seen, img_s=speed)
+            taken = loop.step - at  # fewer after a resumption
+            means = {k: v / taken for k, v in seen.items()}
+            psnr = float(-10 * np.log10(means.pop("mse")))
+            speed = taken * cfg.batch / max(1e-9, loop.spent - clock)
+            loop.log(step=loop.step, min=loop.spent / 60, psnr=psnr, **means, img_s=speed)
             seen, clock, at = {}, loop.spent, loop.step
         if loop.step % opts["val_every"] == 0 or loop.done:
             scores = validate(loop.average, streams, val, {"squeeze": squeeze, "alex": yard})
