@@ -110,10 +110,12 @@ def test_what_moves_the_pixels_is_the_slope_of_the_cost(tune: str, monkeypatch: 
 
 
 def test_no_step_costs_more_and_effort_costs_less() -> None:
-    seen = costs(picture(96, 70), effort=5)
-    assert len(seen) == 1 + 6
-    assert all(b <= a for a, b in itertools.pairwise(seen))
-    assert seen[-1] < seen[0]
+    image = picture(96, 70)
+    low, high = costs(image, effort=2), costs(image, effort=5)
+    assert (len(low), len(high)) == (1 + 2, 1 + 6)
+    assert high[0] == low[0]
+    assert all(b <= a for seen in (low, high) for a, b in itertools.pairwise(seen))
+    assert high[-1] < low[-1] < low[0]
 
 
 @pytest.mark.parametrize("tune", ["psnr", "balanced"])
