@@ -156,14 +156,16 @@ class Coder:
         if level is not None:
             z, y, _ = self.continuous(level, offset)
             data = latents.write(self.model, self.geo, level, z, y)
+        alone = Choice(level, 0, "none", y, data, offset=offset)
         if m == 0:
-            return Choice(level, 0, "none", y, data, offset=offset)
+            return alone
         q = pixels.token_indices(self.model, self.found, y, level)[: self.geo.th, : self.geo.tw]
         sent = self.sent(mask)
         chunks, full = tokens.write(self.model, self.geo, level, y, m, sent, q)
-        if not isinstance(mask, str):
-            return Choice(level, m, mask, y, data, masking.write(mask), tuple(chunks), full, sent, offset=offset)
-        return Choice(level, m, mask, y, data, None, () if mask == "none" else tuple(chunks), full, sent, offset=offset)
+        whole = replace(alone, m=m, mask=mask, chunks=tuple(chunks), tokens=full, sent=sent)
+        if isinstance(mask, str):
+            return replace(whole, chunks=()) if mask == "none" else whole
+        return replace(whole, mask_data=masking.write(mask))
 
     def fit(self, budget: int, m: int, mask: Mask) -> Choice | None:
         """The best choice with these tokens in at most `budget` bytes, None if there is none."""

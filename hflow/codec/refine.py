@@ -99,8 +99,10 @@ class Refiner:
     def cost(self, choice: Choice) -> float:
         """The cost of what a decoder makes of a choice, if its second look still answers as when it was asked."""
         y, rate = self.take(choice)
-        shown = [(part, self.decoded(part, part.of_grid(y), rate).clamp(0, 1)) for part in self.parts]
-        return sum(part.share * float(part.cost(x, self.tune)) for part, x in shown)
+        total = 0.0
+        for part in self.parts:
+            total += part.share * float(part.cost(self.decoded(part, part.of_grid(y), rate).clamp(0, 1), self.tune))
+        return total
 
     def take(self, choice: Choice) -> tuple[Tensor, Tensor]:
         """y and rate of a choice, whose tokens everything is decoded with from now on."""
@@ -130,9 +132,9 @@ class Part:
         self.core = pixels.scaled(core_rows, CELL), pixels.scaled(core_cols, CELL)
         top, left = CELL * rows.start + self.core[0].start, CELL * cols.start + self.core[1].start
         height, width = (s.stop - s.start for s in self.core)
-        self.place = slice(top, top + height), slice(left, left + width)
         self.share = height * width / (picture.shape[0] * picture.shape[1])
-        self.own = self.of(picture)
+        own = torch.from_numpy(picture[top : top + height, left : left + width].astype(np.float32) / 255)
+        self.own = own.to(self.device).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
         with mixed(self.device):
             self.likeness = Likeness(model.nets.analysis, load_perceptual(model), self.own)
         chance = np.random.default_rng(0)
@@ -142,11 +144,6 @@ class Part:
     def of_grid(self, x: Tensor, k: int = 1) -> Tensor:
         """Its cells of x (B, C, k * h, k * w), a view."""
         return x[:, :, pixels.scaled(self.rows, k), pixels.scaled(self.cols, k)]
-
-    def of(self, picture: np.ndarray) -> Tensor:
-        """Its pixels of a picture (H, W, 3) uint8, as (1, 3, h, w) in 0..1."""
-        x = torch.from_numpy(picture[self.place].astype(np.float32) / 255).to(self.device).permute(2, 0, 1)[None]
-        return x.contiguous(memory_format=torch.channels_last)
 
     def cost(self, x: Tensor, tune: Tune) -> Tensor:
         """The cost of its decoded pixels (1, 3, h, w)."""

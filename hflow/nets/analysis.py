@@ -83,7 +83,7 @@ class Analysis(nn.Module):
         return h16, linear
 
     def latent(self, h16: Tensor, linear: Tensor, rate: Tensor) -> Tensor:
-        """What `trunk` gave and rate (B,) in [0, 1] to y."""
+        """What `trunk` gave and rate (B,), 0 or more, to y."""
         h = self.to32(F.leaky_relu(h16, 0.1)) + self.rate(rate[:, None])[:, :, None, None]
         h = F.leaky_relu(self.body(h), 0.1)
         y = self.head(h)

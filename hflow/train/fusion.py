@@ -39,7 +39,7 @@ from hflow.train.losses import (
     load_lpips,
 )
 from hflow.train.predictor import masked
-from hflow.train.streams import integers
+from hflow.train.streams import integers, rates
 
 MASKS = LABELS
 WARM = 0.15  # share of the run in which the critic gets ahead before it is fully heard
@@ -81,7 +81,7 @@ class Streams:
             planes[pick, :-2] = vectors * used[:, :, None, None]
             planes[pick, -2] = (m[pick].float() / cfg.m_max)[:, None, None]
             planes[pick, -1] = known[pick].float()
-        rate = level.clamp(min=0).float() / TRAINED
+        rate = rates(level)
         return y.permute(0, 3, 1, 2) / self.model.gain(rate), planes
 
 
@@ -125,7 +125,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
             b, dev = len(x), x.device
             level, use = (torch.full((b,), k, device=dev) for k in (lv, m))
             y, planes = streams.planes(x, level, use, [mask] * b)
-            rate = level / TRAINED
+            rate = rates(level)
             o = decode(model, planes, y, rate, y.new_full((b,), alpha)).clamp(0, 1)
             psnr = -10 * torch.log10((x - o).square().mean((1, 2, 3)))
             marks = 255 * common_error(x, o).sqrt()
@@ -136,7 +136,7 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
     for x in val.split(8):
         level, slices = (torch.full((len(x),), k, device=x.device) for k in (50, len(model.cfg.slices) // 2))
         y, planes = streams.planes(x, level, torch.zeros_like(level), ["none"] * len(x))
-        rate = level / TRAINED
+        rate = rates(level)
         y, rate = in_layers(model, model.analysis.trunk(x), y, rate, 0.6 * rate, slices)
         o = decode(model, planes, y, rate, torch.ones_like(rate)).clamp(0, 1)
         total += nets["alex"](x * 2 - 1, o * 2 - 1).sum().item()
@@ -193,7 +193,7 @@ def main() -> None:
         views = draw_views(len(x), cfg.crop, cfg.crop, opts["lpips_crop"], rng).to(dev)
         y, planes = streams.planes(x, level, m, masks)
         y = y * arrived(len(x), opts["cut"], net, y.device)
-        rate = level.clamp(min=0).float() / TRAINED
+        rate = rates(level)
         some = torch.nonzero((m == 0) & (level > 16) & (torch.rand(len(x), device=dev) < opts["layered"])).flatten()
         if len(some):
             with torch.no_grad():

@@ -96,7 +96,7 @@ def decodes(model: Model, x: Tensor, rng: np.random.Generator) -> Tensor:
     found = nets.analysis.trunk(x)
     levels = rng.integers(4, TRAINED + 1, size=len(x))
     for move in (0, 1):
-        rate = torch.from_numpy((levels + move * rng.integers(-8, 9, size=len(x))).clip(0, TRAINED)).float() / (TRAINED)
+        rate = torch.from_numpy((levels + move * rng.integers(-8, 9, size=len(x))).clip(0, TRAINED)).float() / TRAINED
         rate = rate.to(x.device)
         gain = nets.gain(rate)
         y = quantize(nets.analysis.latent(*found, rate) * gain) / gain

@@ -36,13 +36,18 @@ def load_joint(cfg: RunConfig) -> JointModel:
     return model.eval().requires_grad_(False)
 
 
+def rates(level: Tensor) -> Tensor:
+    """Rate levels (N,), -1 for none, to rates as the networks take them, 0 for none."""
+    return level.clamp(min=0).float() / TRAINED
+
+
 @torch.no_grad()
 def integers(model: JointModel, x: Tensor, level: Tensor, tokens: bool = True) -> tuple[Tensor, Tensor]:
     """Pictures (B, 3, H, W), rate levels (N,), N / B for each picture and -1 for none: their two streams.
 
     y (N, h, w, C) int8 and tokens (N, 2h, 2w, M) uint8; M = 0 without `tokens`, when further levels cost little.
     """
-    rate = level.clamp(min=0).float() / TRAINED
+    rate = rates(level)
     on = (level >= 0).float()[:, None, None, None]
     with mixed(x.device):
         h16, linear = (t.repeat_interleave(len(level) // len(x), 0) for t in model.analysis.trunk(x))
