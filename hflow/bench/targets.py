@@ -15,7 +15,7 @@ from hflow import bundles
 from hflow.bench.measure import read
 from hflow.codec import pixels
 from hflow.codec.encode import pack
-from hflow.codec.geometry import TRAINED, Geometry
+from hflow.codec.geometry import RATE_ONE, Geometry
 from hflow.codec.rate import FULL, Coder, at_quality, choose
 from hflow.errors import TargetError
 from hflow.nets.bundle import load
@@ -47,7 +47,7 @@ def report(
             seconds = time.perf_counter() - start
             size = len(pack(model, geo, choice))
             start = time.perf_counter()
-            at_quality(Coder(model, geo, pixels.trunk(model, rgb)), FULL * min(1.0, (choice.level or 0) / TRAINED))
+            at_quality(Coder(model, geo, pixels.trunk(model, rgb)), FULL * min(1.0, (choice.level or 0) / RATE_ONE))
             plain = time.perf_counter() - start
             found[name].append((size / budget, seconds / plain))
     lines = [

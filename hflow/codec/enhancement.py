@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from hflow.codec import latents, pixels
-from hflow.codec.geometry import LEVELS, TRAINED, Geometry
+from hflow.codec.geometry import LEVELS, RATE_ONE, Geometry
 from hflow.entropy import Bounds
 from hflow.errors import FormatError
 from hflow.integer import scales as S
@@ -40,9 +40,9 @@ def ratios(model: Model, low: int, high: int) -> np.ndarray:
 
     def at(level: int) -> Any:  # 63 times the logarithm
         place = level * (len(gains) - 1)
-        row = min(place // TRAINED, max(0, len(gains) - 2))
-        part = place - row * TRAINED
-        return (TRAINED - part) * gains[row] + part * gains[min(row + 1, len(gains) - 1)]
+        row = min(place // RATE_ONE, max(0, len(gains) - 2))
+        part = place - row * RATE_ONE
+        return (RATE_ONE - part) * gains[row] + part * gains[min(row + 1, len(gains) - 1)]
 
     octaves = (375 * (at(high) - at(low)) + 2**23) >> 24  # in 64ths
     octaves = octaves.clip(-S.OCTAVES * 64, S.OCTAVES * 64)

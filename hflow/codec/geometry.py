@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEVELS = 80  # rate levels: a file's rate byte is 1 + level, 0 means no continuous stream
-TRAINED = 63  # the level of rate 1, to which networks are trained; beyond it what they learnt is carried on
+RATE_ONE = 63  # the level of rate 1, where anchors end; from there on their last line is carried on
 CELL, TOKEN = 32, 16  # pixels per cell of the latent and per token
 
 
@@ -46,4 +46,4 @@ class Geometry:
 
 def anchor(level: int, rates: int) -> int:
     """The anchor rate nearest to a level, rounded half up; beyond the last the last."""
-    return min((2 * level * (rates - 1) + TRAINED) // (2 * TRAINED), rates - 1)
+    return min((2 * level * (rates - 1) + RATE_ONE) // (2 * RATE_ONE), rates - 1)

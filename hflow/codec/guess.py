@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hflow.codec.geometry import TRAINED
+from hflow.codec.geometry import RATE_ONE
 from hflow.nets.bundle import Model
 
 # Log bits of a cell from log activity a and rate r: a, r, a r, a^2, 1. Fitted to bundle hf10, whose transforms hf16
@@ -32,5 +32,5 @@ def terms(model: Model, linear: Tensor, rate: float) -> tuple[float, ...]:
 
 def stream_bytes(model: Model, linear: Tensor, level: float) -> float:
     """Guessed bytes of the continuous stream at a rate level, which may lie between two."""
-    log_bits = sum(k * v for k, v in zip(FIT, terms(model, linear, level / TRAINED), strict=True))
+    log_bits = sum(k * v for k, v in zip(FIT, terms(model, linear, level / RATE_ONE), strict=True))
     return math.exp(log_bits) * linear[0, 0].numel() / 8

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hflow.codec.geometry import CELL, TRAINED, Geometry
+from hflow.codec.geometry import CELL, RATE_ONE, Geometry
 from hflow.codec.threads import steady
 from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.feedback import answered
 from hflow.nets.fusion import Features
+from hflow.nets.residual import with_residual
 
 TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell
 LATENT_MAX = 1023  # far beyond what a trained bundle produces, well within what the format can say
@@ -85,15 +86,20 @@ def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def rate_tensor(model: Model, level: float | None) -> Tensor:
     """A rate level, or one between two, as the networks take it, (1,)."""
-    return torch.full((1,), (level or 0) / TRAINED, dtype=torch.float32, device=model.device)  # nothing to upload
+    return torch.full((1,), (level or 0) / RATE_ONE, dtype=torch.float32, device=model.device)  # nothing to upload
 
 
 @torch.inference_mode()
 @exact
 def continuous_features(model: Model, y: np.ndarray, level: float) -> Features:
     """The latent in steps (h, w, C) to the correction network's features."""
+    return model.nets.decoder.correction(*dequantised(model, y, level))
+
+
+def dequantised(model: Model, y: np.ndarray, level: float) -> tuple[Tensor, Tensor]:
+    """The latent in steps (h, w, C) as a correction network takes it: (1, C, h, w), and its rate (1,)."""
     rate = rate_tensor(model, level)
-    return model.nets.decoder.correction(on_device(model, y) / model.nets.gain(rate), rate)
+    return on_device(model, y) / model.nets.gain(rate), rate
 
 
 def on_device(model: Model, y: np.ndarray) -> Tensor:
@@ -128,9 +134,22 @@ def synthesize(
     """
     with torch.inference_mode():
         planes = token_planes(model, geo, tokens, sent)
-    if y is not None and fidelity and looks > 1:
-        y = looked(model, geo, level or 0, y, planes, progress)
+    if y is not None and fidelity:
+        y = unrounded(model, y, level or 0)
+        if looks > 1:
+            y = looked(model, geo, level or 0, y, planes, progress)
     return synthesize_cells(model, geo, level, y, planes, fidelity, progress)[: geo.height, : geo.width]
+
+
+@torch.inference_mode()
+@exact
+@steady(lambda y: CELL**2 * y.shape[0] * y.shape[1])
+def unrounded(model: Model, y: np.ndarray, level: float) -> np.ndarray:
+    """y in steps (h, w, C) with the residual that the bundle predicts; as it is, if it predicts none."""
+    if model.nets.residual is None:
+        return y
+    found = with_residual(model.nets, on_device(model, y), rate_tensor(model, level))
+    return found[0].permute(1, 2, 0).cpu().numpy()
 
 
 @torch.inference_mode()
@@ -139,7 +158,7 @@ def synthesize(
 def looked(
     model: Model, geo: Geometry, level: float, y: np.ndarray, planes: Tensor, progress: Progress = None
 ) -> np.ndarray:
-    """y in steps (h, w, C) as the bundle's feedback network answers what comes of it; as it is, if there is none."""
+    """y in steps (h, w, C), from `unrounded`, as the feedback network answers what comes of it; else as it is."""
     if model.nets.feedback is None:
         return y
     out, rate = np.empty(y.shape, np.float32), rate_tensor(model, level)
@@ -162,7 +181,7 @@ def synthesize_cells(
     model: Model, geo: Geometry, level: float | None, y: np.ndarray | None, planes: Tensor, fidelity: float = 1.0,
     progress: Progress = None,
 ) -> np.ndarray:  # fmt: skip
-    """y, as `looked` gives it, with tokens as `token_planes`, to all of the picture's cells, (32h, 32w, 3) uint8."""
+    """y, as `unrounded` or `looked` gives it, with tokens as `token_planes`, to whole cells, (32h, 32w, 3) uint8."""
     latent = y if y is not None else np.zeros((geo.h, geo.w, model.cfg.latent))
     alpha = fidelity if y is not None else 0.0
     out = np.empty((geo.h * CELL, geo.w * CELL, 3), dtype=np.uint8)
@@ -210,6 +229,7 @@ def latents(
 def token_indices(model: Model, found: tuple[Tensor, Tensor], y: np.ndarray | None, level: int | None) -> np.ndarray:
     """Trunk features and the continuous stream to all token indices (2h, 2w, m_max)."""
     h16 = found[0]
-    alone = y is None or level is None
-    c16 = torch.zeros_like(h16) if alone else continuous_features(model, y, level)[0]  # type: ignore[arg-type]
+    c16 = torch.zeros_like(h16)
+    if y is not None and level is not None:
+        c16 = model.nets.decoder.correction.at16(*dequantised(model, y, level))
     return model.nets.pq.encode(model.nets.head(h16, c16))[0].cpu().numpy()

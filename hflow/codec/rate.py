@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from hflow.codec import latents, masking, pixels, tokens
-from hflow.codec.geometry import LEVELS, TRAINED, Geometry
+from hflow.codec.geometry import LEVELS, RATE_ONE, Geometry
 from hflow.codec.guess import stream_bytes
 from hflow.codec.regions import Region
 from hflow.container import MaskSchedule
@@ -247,6 +247,6 @@ FULL = 90.0  # the quality of the highest level that networks were trained at
 def at_quality(coder: Coder, quality: float) -> Choice:
     """The settings of a quality, 0 to 100: the continuous stream alone, from the lowest rate level to the highest."""
     beyond = max(0.0, quality - FULL) / (100 - FULL)
-    step = FINE * (TRAINED * min(quality, FULL) / FULL + (LEVELS - 1 - TRAINED) * beyond)
+    step = FINE * (RATE_ONE * min(quality, FULL) / FULL + (LEVELS - 1 - RATE_ONE) * beyond)
     level, offset = setting(round(step))
     return coder.code(level, 0, "none", offset)

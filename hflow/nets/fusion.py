@@ -45,16 +45,25 @@ class Correction(nn.Module):
                 self.linear16.weight.copy_(lapped(basis(fine_order(cfg.coarse, cfg.fine), BLOCK // 2) / 2))
                 self.inp16.weight.mul_(0.1)
 
+    def at16(self, y: Tensor, rate: Tensor) -> Tensor:
+        """The first of the features alone, as the token head takes them."""
+        coarse, fine = self.parts(y)
+        h = self.inp(0.25 * coarse) + self.rate(rate[:, None])[:, :, None, None]
+        c16 = self.up16(F.leaky_relu(self.body32(h), 0.1))
+        out: Tensor = self.body16(c16 if fine is None else c16 + self.inp16(0.25 * fine))
+        return out
+
+    def parts(self, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Channels of whole cells, and the fine ones (B, fine, 2h, 2w), if there are any."""
+        return y[:, : self.coarse], to_space(y[:, self.coarse :], 2) if self.fine else None
+
     def forward(self, y: Tensor, rate: Tensor) -> Features:
-        fine = to_space(y[:, self.coarse :], 2) if self.fine else None
-        y = y[:, : self.coarse]
+        c16 = self.at16(y, rate)
+        y, fine = self.parts(y)
         base = synthesize(y, self.linear.weight)
         if fine is not None:
             base = base + synthesize(fine, self.linear16.weight)
         b4 = F.leaky_relu(self.base4(to_depth(2 * base, 4)), 0.1)
-        h = self.inp(0.25 * y) + self.rate(rate[:, None])[:, :, None, None]
-        c16 = self.up16(F.leaky_relu(self.body32(h), 0.1))
-        c16 = self.body16(c16 if fine is None else c16 + self.inp16(0.25 * fine))
         c8 = F.leaky_relu(self.up8(F.leaky_relu(c16, 0.1)) + self.base8(b4), 0.1)
         return c16, c8, F.leaky_relu(self.up4(c8), 0.1) + b4, base
 

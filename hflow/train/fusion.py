@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hflow.codec.geometry import TRAINED
+from hflow.codec.geometry import LEVELS
 from hflow.integer.export import export
 from hflow.integer.fast import TorchOps
 from hflow.integer.params import tree
@@ -26,6 +26,7 @@ from hflow.nets.config import NetConfig
 from hflow.nets.feedback import answered
 from hflow.nets.grids import sent_grid
 from hflow.nets.precision import mixed
+from hflow.nets.residual import with_residual
 from hflow.train.critic import Critic, critic_loss, with_adversary
 from hflow.train.data import Photos, validation
 from hflow.train.joint import SPEEDS, JointModel, arrived, in_layers, in_use
@@ -89,16 +90,18 @@ def decode(model: JointModel, planes: Tensor, y: Tensor, rate: Tensor, alpha: Te
     """Pictures (B, 3, 32h, 32w) of dequantised y (B, C, h, w); those with alpha (B,) = 0 are not looked at again."""
     alpha = alpha[:, None, None, None]
     with mixed(y.device):
+        gain = model.gain(rate)
+        steps = with_residual(model, y * gain, rate)
         if model.feedback is not None:
-            gain = model.gain(rate)
-            y = torch.where(alpha > 0, answered(model, planes, y * gain, rate).float() / gain, y)
+            steps = torch.where(alpha > 0, answered(model, planes, steps, rate), steps)
+        y = steps.float() / gain
         x: Tensor = model.decoder(planes, model.decoder.correction(y, rate), alpha).float()
     return x
 
 
 def draw(n: int, rng: np.random.Generator, tokens: bool = True) -> tuple[Tensor, Tensor, list[str], Tensor]:
     """Random (level, m, mask labels, alpha) of a batch; without tokens the same levels of the continuous stream."""
-    level = ((TRAINED + 1) * rng.random(n) ** 0.7).astype(int).clip(0, TRAINED)
+    level = (LEVELS * rng.random(n) ** 0.7).astype(int)
     m = tokens * rng.choice(5, size=n, p=[0.66, 0.14, 0.1, 0.04, 0.06])
     masks = [MASKS[k] for k in rng.choice(len(MASKS), size=n, p=[0.05, 0.1, 0.2, 0.25, 0.2, 0.2])]
     alone = (m > 0) & (rng.random(n) < 0.12)
@@ -114,7 +117,8 @@ def validate(model: JointModel, streams: Streams, val: Tensor, nets: dict[str, n
         "low": (24, 0, "none", 1.0),
         "y": (44, 0, "none", 1.0),
         "high": (54, 0, "none", 1.0),
-        "most": (63, 0, "none", 1.0),
+        "higher": (63, 0, "none", 1.0),
+        "most": (LEVELS - 1, 0, "none", 1.0),
         "y+1_4": (44, 1, "1_4", 1.0),
         "y+2all": (44, 2, "all", 1.0),
         "2all": (44, 2, "all", 0.0),
@@ -171,12 +175,13 @@ def main() -> None:
     net = NetConfig.of(cfg.net)
     model = JointModel(net).to(dev).requires_grad_(False).eval()
     model.decoder.requires_grad_(True)
-    if model.feedback is not None:
-        model.feedback.requires_grad_(True)
+    for beside in (model.residual, model.feedback):
+        if beside is not None:
+            beside.requires_grad_(True)
     critic = Critic().to(dev) if opts["adversarial"] else None
     if critic is not None:
         model.critic = critic
-    loop = Loop(cfg, model, None, {**SPEEDS, "critic": 4.0, "feedback.shares": 20.0, "feedback": 3.0})
+    loop = Loop(cfg, model, None, {**SPEEDS, "critic": 4.0, "feedback.shares": 20.0, "feedback": 3.0, "residual": 5.0})
     model.to(memory_format=torch.channels_last)
     streams = Streams(model, load_predictor(opts["predictor"], net, dev), dev)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hflow import bundles
 from hflow.codec import guess, latents, pixels
-from hflow.codec.geometry import TRAINED, Geometry
+from hflow.codec.geometry import LEVELS, RATE_ONE, Geometry
 from hflow.nets.bundle import load
 
 
@@ -30,9 +30,9 @@ def main() -> None:
             rgb = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
             geo = Geometry(rgb.shape[1], rgb.shape[0])
             found = pixels.trunk(model, rgb)
-            for level in range(15, TRAINED + 1, 6):
+            for level in range(15, LEVELS, 6):
                 bits = latents.measure(model, geo, level, *pixels.latents(model, found, level))
-                rows.append(guess.terms(model, found[1], level / TRAINED))
+                rows.append(guess.terms(model, found[1], level / RATE_ONE))
                 truth.append(math.log(bits / (geo.h * geo.w)))
     fit, *_ = np.linalg.lstsq(np.array(rows), np.array(truth), rcond=None)
     print("FIT =", tuple(round(float(v), 4) for v in fit))

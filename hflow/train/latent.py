@@ -96,9 +96,9 @@ def main() -> None:
 
 @torch.no_grad()
 def validate(model: nn.Module, ops: Any, val: dict[str, Tensor], device: str) -> dict[str, float]:
-    """bpp of the validation streams in four bands of rate."""
+    """bpp of the validation streams in bands of 16 rate levels."""
     out = {}
-    for q in range(4):
+    for q in range(LEVELS // 16):
         pick = torch.nonzero((val["level"] >= 16 * q) & (val["level"] < 16 * q + 16)).flatten()
         y = val["y"][pick].to(device).float()
         _, z, b = model(ops, y, val["level"][pick].to(device))

@@ -20,15 +20,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hflow import bundles
-from hflow.codec.geometry import TRAINED
+from hflow.codec.geometry import LEVELS
 from hflow.nets.analysis import quantize
 from hflow.nets.bundle import Model, load
 from hflow.nets.perceptual import FILE, SIZES, Perceptual
 from hflow.nets.precision import mixed
+from hflow.nets.residual import with_residual
 from hflow.train.data import Photos
 from hflow.train.loop import Loop, RunConfig, parse, save
 from hflow.train.losses import load_lpips
 from hflow.train.release import pack_floats
+from hflow.train.streams import rates
 
 GROUPS = (0,), (1,), (2,), (3, 4, 5, 6)  # the teacher's layers, by resolution
 SIDE = 192
@@ -94,12 +96,12 @@ def decodes(model: Model, x: Tensor, rng: np.random.Generator) -> Tensor:
     """What the bundle makes of photos (B, 3, SIDE, SIDE) at two random rates near each other: (2, B, 3, SIDE, SIDE)."""
     nets, out = model.nets, []
     found = nets.analysis.trunk(x)
-    levels = rng.integers(4, TRAINED + 1, size=len(x))
+    levels = rng.integers(4, LEVELS, size=len(x))
     for move in (0, 1):
-        rate = torch.from_numpy((levels + move * rng.integers(-8, 9, size=len(x))).clip(0, TRAINED)).float() / TRAINED
-        rate = rate.to(x.device)
+        near = (levels + move * rng.integers(-8, 9, size=len(x))).clip(0, LEVELS - 1)
+        rate = rates(torch.from_numpy(near).to(x.device))
         gain = nets.gain(rate)
-        y = quantize(nets.analysis.latent(*found, rate) * gain) / gain
+        y = with_residual(nets, quantize(nets.analysis.latent(*found, rate) * gain), rate) / gain
         planes = y.new_zeros(len(x), model.cfg.m_max * model.cfg.dims + 2, 2 * y.shape[2], 2 * y.shape[3])
         with mixed(x.device):
             out.append(nets.decoder(planes, nets.decoder.correction(y, rate)).float().clamp(0, 1))

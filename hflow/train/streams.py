@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hflow.codec.geometry import TRAINED
+from hflow.codec.geometry import LEVELS, RATE_ONE
 from hflow.nets.analysis import quantize
 from hflow.nets.config import NetConfig
 from hflow.nets.precision import mixed
@@ -38,7 +38,7 @@ def load_joint(cfg: RunConfig) -> JointModel:
 
 def rates(level: Tensor) -> Tensor:
     """Rate levels (N,), -1 for none, to rates as the networks take them, 0 for none."""
-    return level.clamp(min=0).float() / TRAINED
+    return level.clamp(min=0).float() / RATE_ONE
 
 
 @torch.no_grad()
@@ -55,7 +55,7 @@ def integers(model: JointModel, x: Tensor, level: Tensor, tokens: bool = True) -
         hard = quantize(model.analysis.latent(h16, linear, rate).float() * gain) * on
         q = hard.new_empty(len(level), 2 * hard.shape[2], 2 * hard.shape[3], 0)
         if tokens:
-            c16 = model.decoder.correction(hard / gain, rate)[0] * on
+            c16 = model.decoder.correction.at16(hard / gain, rate) * on
             q = model.pq.encode(model.head(h16, c16))
     return hard.permute(0, 2, 3, 1).clamp(-127, 127).to(torch.int8), q.to(torch.uint8)
 
@@ -71,7 +71,7 @@ def collect(
     ys, ts, found = [], [], []
     for x in batches:
         drawn = np.arange(levels) + rng.random((x.shape[0], levels))
-        level = (drawn * ((TRAINED + 1) / levels)).astype(np.int64)
+        level = (drawn * (LEVELS / levels)).astype(np.int64)
         if tokens:
             level[rng.random(level.shape) < off] = -1
         lv = torch.from_numpy(level.flatten()).to(x.device)

@@ -15,7 +15,7 @@ import hflow
 from hflow.codec import enhancement, latents, pixels, tokens
 from hflow.codec.decode import Indices, indices
 from hflow.codec.encode import pack
-from hflow.codec.geometry import LEVELS, TRAINED, Geometry, anchor
+from hflow.codec.geometry import LEVELS, RATE_ONE, Geometry, anchor
 from hflow.codec.rate import Choice, Coder
 from hflow.container import parse
 from hflow.integer.reference import NumpyOps
@@ -216,7 +216,7 @@ def test_steps_go_on_getting_finer_beyond_the_trained_levels(tiny: Model) -> Non
 def test_the_nearest_anchor() -> None:
     for rates in (2, 4, 8):
         got = [anchor(level, rates) for level in range(LEVELS)]
-        assert got == [int(min(level, TRAINED) * (rates - 1) / TRAINED + 0.5) for level in range(LEVELS)]
+        assert got == [int(min(level, RATE_ONE) * (rates - 1) / RATE_ONE + 0.5) for level in range(LEVELS)]
         assert set(got) == set(range(rates))
 
 
