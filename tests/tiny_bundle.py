@@ -12,7 +12,6 @@ from PIL import Image
 from hflow.nets.config import NetConfig
 from hflow.nets.feedback import Feedback
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
-from hflow.nets.residual import LatentResidual
 from hflow.train.joint import JointModel
 from hflow.train.latent import LatentModel
 
@@ -25,8 +24,8 @@ LADDER = [
 NET = {
     "widths": [8, 8, 16, 16], "enc_blocks": [1, 1, 1], "dec_blocks": [1, 1, 1], "corr_blocks": [1, 1],
     "latent": 16, "fine": 2, "slices": [4, 4, 8], "passes": [4, 1, 2], "scales": 48,
-    "hyper": 4, "rates": 4, "m_max": 3, "codewords": 256, "dims": 8, "residual": [8, 1],
-    "feedback": 8, "look_blocks": [1, 0, 1],
+    "hyper": 4, "rates": 4, "m_max": 3, "codewords": 256, "dims": 8, "feedback": 8,
+    "look_blocks": [1, 0, 1],
 }  # fmt: skip
 SIZE = {"width": 32, "heads": 2, "blocks": 2, "hidden": 48}
 
@@ -36,7 +35,7 @@ def checkpoints(seed: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
     cfg = NetConfig.of(NET)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        joint, latent = JointModel(replace(cfg, feedback=0, residual=())), LatentModel(cfg)
+        joint, latent = JointModel(replace(cfg, feedback=0)), LatentModel(cfg)
         tokens = PredictorTwin(cfg, PredictorConfig.of(SIZE))
         joint.gain.log_gain.copy_(torch.linspace(-2.4, 1, cfg.rates)[:, None].expand(cfg.rates, cfg.latent))
         joint.head.out.bias.zero_()
@@ -47,8 +46,6 @@ def checkpoints(seed: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
                 p.normal_(0, 0.3)
         joint.feedback = Feedback(cfg)  # drawn last: the other weights are what they are without it
         joint.feedback.out.weight.normal_(0, 0.1)
-        joint.residual = LatentResidual(cfg)
-        joint.residual.out.weight.normal_(0, 0.1)
     return (
         {"net": NET, "average": joint.state_dict()},
         {"net": NET, "average": latent.state_dict()},

@@ -82,9 +82,6 @@ def decode(model: Model, data: bytes) -> Times:
         index_checksum(model.digest, y, q)
     with watch("fusion decoder"), torch.inference_mode():
         planes = pixels.token_planes(model, geo, q, sent)
-    if y is not None:
-        with watch("predicted residual"):
-            y = pixels.unrounded(model, y, level or 0)
     if y is not None and model.nets.feedback is not None:
         with watch("first look, analysis, feedback"):
             y = pixels.looked(model, geo, level or 0, y, planes)

@@ -10,6 +10,7 @@ import click
 
 from hflow.cli import batch, options
 from hflow.cli import effort as effort_options
+from hflow.codec.geometry import LEVELS
 from hflow.errors import HflowError, InputError
 
 FOLDER = click.argument("folder", type=options.FILES)
@@ -158,7 +159,7 @@ def batches(folder: Path, bpp: float, limit: int, few: int, jobs: int | None, as
 @command.command("ablation")
 @FOLDER
 @METRICS
-@click.option("--level", type=click.IntRange(0, 63), default=44, show_default=True, help="Rate level.")
+@click.option("--level", type=click.IntRange(0, LEVELS - 1), default=44, show_default=True, help="Rate level.")
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
 def ablation(folder: Path, metrics: Path | None, level: int, output: Path | None) -> None:
     """What each part of the codec contributes, on the images of FOLDER, as Markdown tables."""

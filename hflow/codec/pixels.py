@@ -14,7 +14,6 @@ from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.feedback import answered
 from hflow.nets.fusion import Features
-from hflow.nets.residual import with_residual
 
 TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell
 LATENT_MAX = 1023  # far beyond what a trained bundle produces, well within what the format can say
@@ -134,22 +133,9 @@ def synthesize(
     """
     with torch.inference_mode():
         planes = token_planes(model, geo, tokens, sent)
-    if y is not None and fidelity:
-        y = unrounded(model, y, level or 0)
-        if looks > 1:
-            y = looked(model, geo, level or 0, y, planes, progress)
+    if y is not None and fidelity and looks > 1:
+        y = looked(model, geo, level or 0, y, planes, progress)
     return synthesize_cells(model, geo, level, y, planes, fidelity, progress)[: geo.height, : geo.width]
-
-
-@torch.inference_mode()
-@exact
-@steady(lambda y: CELL**2 * y.shape[0] * y.shape[1])
-def unrounded(model: Model, y: np.ndarray, level: float) -> np.ndarray:
-    """y in steps (h, w, C) with the residual that the bundle predicts; as it is, if it predicts none."""
-    if model.nets.residual is None:
-        return y
-    found = with_residual(model.nets, on_device(model, y), rate_tensor(model, level))
-    return found[0].permute(1, 2, 0).cpu().numpy()
 
 
 @torch.inference_mode()
@@ -158,7 +144,7 @@ def unrounded(model: Model, y: np.ndarray, level: float) -> np.ndarray:
 def looked(
     model: Model, geo: Geometry, level: float, y: np.ndarray, planes: Tensor, progress: Progress = None
 ) -> np.ndarray:
-    """y in steps (h, w, C), from `unrounded`, as the feedback network answers what comes of it; else as it is."""
+    """y in steps (h, w, C) as the bundle's feedback network answers what comes of it; as it is, if there is none."""
     if model.nets.feedback is None:
         return y
     out, rate = np.empty(y.shape, np.float32), rate_tensor(model, level)
@@ -181,7 +167,7 @@ def synthesize_cells(
     model: Model, geo: Geometry, level: float | None, y: np.ndarray | None, planes: Tensor, fidelity: float = 1.0,
     progress: Progress = None,
 ) -> np.ndarray:  # fmt: skip
-    """y, as `unrounded` or `looked` gives it, with tokens as `token_planes`, to whole cells, (32h, 32w, 3) uint8."""
+    """y, as `looked` gives it, with tokens as `token_planes`, to all of the picture's cells, (32h, 32w, 3) uint8."""
     latent = y if y is not None else np.zeros((geo.h, geo.w, model.cfg.latent))
     alpha = fidelity if y is not None else 0.0
     out = np.empty((geo.h * CELL, geo.w * CELL, 3), dtype=np.uint8)

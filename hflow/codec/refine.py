@@ -28,7 +28,6 @@ from hflow.nets.bundle import Model, exact
 from hflow.nets.feedback import answered
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
-from hflow.nets.residual import with_residual
 
 STEPS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 36)  # gradient steps of each effort, 0 to 9; a candidate after the last
 LOOKS = 4, 14  # and after these, with a new answer of the decoder's second look to it
@@ -92,8 +91,8 @@ class Refiner:
         """Let a decoder look again at a choice: what it answers, everything is decoded with until the next time."""
         y, rate = self.take(choice)
         for part in self.parts:
+            here = part.of_grid(y)
             with mixed(self.model.device):
-                here = with_residual(self.model.nets, part.of_grid(y), rate)
                 part.answer = answered(self.model.nets, part.of_grid(self.planes, 2), here, rate) - here
 
     @torch.no_grad()
@@ -114,8 +113,8 @@ class Refiner:
     def decoded(self, part: Part, y: Tensor, rate: Tensor) -> Tensor:
         """y (1, C, h, w) in steps of a part, with the answer that it has, to the pixels that are its own."""
         nets = self.model.nets
+        dequantised = (y + part.answer) / nets.gain(rate)
         with mixed(self.model.device):
-            dequantised = (with_residual(nets, y, rate) + part.answer) / nets.gain(rate)
             x = nets.decoder(part.of_grid(self.planes, 2), nets.decoder.correction(dequantised, rate)).float()
         return x[:, :, part.core[0], part.core[1]]
 

@@ -38,7 +38,6 @@ from hflow.nets.feedback import Feedback
 from hflow.nets.fusion import FusionDecoder
 from hflow.nets.precision import whole_fp32
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
-from hflow.nets.residual import LatentResidual
 from hflow.nets.tokenizer import ProductQuantizer
 
 P = ParamSpec("P")
@@ -55,7 +54,6 @@ class FloatNets(nn.Module):
         self.analysis, self.gain, self.hyper, self.head = Analysis(cfg), Gain(cfg), HyperAnalysis(cfg), TokenHead(cfg)
         self.pq = ProductQuantizer(cfg.m_max, cfg.codewords, cfg.dims)
         self.decoder = FusionDecoder(cfg)
-        self.residual = LatentResidual(cfg) if cfg.residual else None
         self.feedback = Feedback(cfg) if cfg.feedback else None
 
 

@@ -27,7 +27,6 @@ class NetConfig:
     m_max: int = 4  # product sub-quantizers of a token
     codewords: int = 256
     dims: int = 8  # dimensions of a codeword
-    residual: tuple[int, ...] = ()  # width and blocks of the residual network (nets/residual.py); () before hf17: none
     feedback: int = 0  # features of the feedback network (nets/feedback.py); 0 before hf15: none
     look_blocks: tuple[int, ...] = ()  # of dec_blocks, those of the look that it answers; () all of them
 

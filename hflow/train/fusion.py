@@ -26,7 +26,6 @@ from hflow.nets.config import NetConfig
 from hflow.nets.feedback import answered
 from hflow.nets.grids import sent_grid
 from hflow.nets.precision import mixed
-from hflow.nets.residual import with_residual
 from hflow.train.critic import Critic, critic_loss, with_adversary
 from hflow.train.data import Photos, validation
 from hflow.train.joint import SPEEDS, JointModel, arrived, in_layers, in_use
@@ -90,11 +89,9 @@ def decode(model: JointModel, planes: Tensor, y: Tensor, rate: Tensor, alpha: Te
     """Pictures (B, 3, 32h, 32w) of dequantised y (B, C, h, w); those with alpha (B,) = 0 are not looked at again."""
     alpha = alpha[:, None, None, None]
     with mixed(y.device):
-        gain = model.gain(rate)
-        steps = with_residual(model, y * gain, rate)
         if model.feedback is not None:
-            steps = torch.where(alpha > 0, answered(model, planes, steps, rate), steps)
-        y = steps.float() / gain
+            gain = model.gain(rate)
+            y = torch.where(alpha > 0, answered(model, planes, y * gain, rate).float() / gain, y)
         x: Tensor = model.decoder(planes, model.decoder.correction(y, rate), alpha).float()
     return x
 
@@ -175,13 +172,12 @@ def main() -> None:
     net = NetConfig.of(cfg.net)
     model = JointModel(net).to(dev).requires_grad_(False).eval()
     model.decoder.requires_grad_(True)
-    for beside in (model.residual, model.feedback):
-        if beside is not None:
-            beside.requires_grad_(True)
+    if model.feedback is not None:
+        model.feedback.requires_grad_(True)
     critic = Critic().to(dev) if opts["adversarial"] else None
     if critic is not None:
         model.critic = critic
-    loop = Loop(cfg, model, None, {**SPEEDS, "critic": 4.0, "feedback.shares": 20.0, "feedback": 3.0, "residual": 5.0})
+    loop = Loop(cfg, model, None, {**SPEEDS, "critic": 4.0, "feedback.shares": 20.0, "feedback": 3.0})
     model.to(memory_format=torch.channels_last)
     streams = Streams(model, load_predictor(opts["predictor"], net, dev), dev)
     photos = Photos(cfg.data, tuple(cfg.shards), dev, cfg.limit_shards)

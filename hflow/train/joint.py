@@ -20,7 +20,6 @@ from hflow.nets.config import NetConfig
 from hflow.nets.feedback import Feedback
 from hflow.nets.fusion import FusionDecoder
 from hflow.nets.precision import mixed
-from hflow.nets.residual import LatentResidual, with_residual
 from hflow.nets.tokenizer import ProductQuantizer
 from hflow.train.data import Photos, send, validation
 from hflow.train.loop import Loop, RunConfig, parse
@@ -45,7 +44,6 @@ class JointModel(nn.Module):
         self.analysis, self.gain, self.head = Analysis(cfg), Gain(cfg), TokenHead(cfg)
         self.pq = ProductQuantizer(cfg.m_max, cfg.codewords, cfg.dims)
         self.decoder = FusionDecoder(cfg)
-        self.residual = LatentResidual(cfg) if cfg.residual else None
         self.feedback = Feedback(cfg).requires_grad_(False) if cfg.feedback else None  # has a recipe of its own
         self.proxy = RateProxy(cfg)
         self.cut = 0.0  # share of training samples whose last slices do not arrive
@@ -65,12 +63,9 @@ class JointModel(nn.Module):
         if n:
             some, its = in_layers(self, (h16[:n], linear[:n]), arriving[:n], rate[:n])
             arriving, told = torch.cat([some, arriving[n:]]), torch.cat([its, rate[n:]])
+        cont = self.decoder.correction(arriving, told)
         # Where alpha is 0 the tokens must tell everything: their head does not see the continuous stream.
-        with torch.no_grad():
-            beside = self.decoder.correction.at16(arriving, told) * alpha
-        vectors, idx, commit = self.pq(self.head(h16, beside), in_use(m, self.cfg.m_max))
-        steps = self.gain(told)
-        cont = self.decoder.correction(with_residual(self, arriving * steps, told) / steps, told)
+        vectors, idx, commit = self.pq(self.head(h16, cont[0].detach() * alpha), in_use(m, self.cfg.m_max))
         tokens = token_planes(vectors, m, keep, self.cfg)
         soft, true = self.proxy(scaled, rate)
         return {"x": self.decoder(tokens, cont, alpha), "soft": soft, "true": true, "commit": commit, "idx": idx}

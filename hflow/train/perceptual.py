@@ -25,7 +25,6 @@ from hflow.nets.analysis import quantize
 from hflow.nets.bundle import Model, load
 from hflow.nets.perceptual import FILE, SIZES, Perceptual
 from hflow.nets.precision import mixed
-from hflow.nets.residual import with_residual
 from hflow.train.data import Photos
 from hflow.train.loop import Loop, RunConfig, parse, save
 from hflow.train.losses import load_lpips
@@ -101,7 +100,7 @@ def decodes(model: Model, x: Tensor, rng: np.random.Generator) -> Tensor:
         near = (levels + move * rng.integers(-8, 9, size=len(x))).clip(0, LEVELS - 1)
         rate = rates(torch.from_numpy(near).to(x.device))
         gain = nets.gain(rate)
-        y = with_residual(nets, quantize(nets.analysis.latent(*found, rate) * gain), rate) / gain
+        y = quantize(nets.analysis.latent(*found, rate) * gain) / gain
         planes = y.new_zeros(len(x), model.cfg.m_max * model.cfg.dims + 2, 2 * y.shape[2], 2 * y.shape[3])
         with mixed(x.device):
             out.append(nets.decoder(planes, nets.decoder.correction(y, rate)).float().clamp(0, 1))

@@ -47,9 +47,8 @@ def test_a_file_is_decoded_twice_the_second_time_as_the_network_answers(tiny: Mo
     geo, level, y = found.geometry, found.level, found.y
     assert level is not None and y is not None
     planes = pixels.token_planes(tiny, geo, None, None)
-    y = pixels.unrounded(tiny, y, level)
     once = pixels.synthesize_cells(tiny, geo, level, y, planes)
-    rate, steps = pixels.rate_tensor(tiny, level), torch.from_numpy(y).permute(2, 0, 1)[None]
+    rate, steps = pixels.rate_tensor(tiny, level), torch.from_numpy(y).float().permute(2, 0, 1)[None]
     with torch.no_grad():
         gain = tiny.nets.gain(rate)
         cont = tiny.nets.decoder.correction(steps / gain, rate)
