@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from hflow.nets.blocks import ResBlock, between, conv
 from hflow.nets.config import NetConfig
+from hflow.nets.precision import mixed
 
 KNOTS = 3  # rates at which the shares are learnt
 START = 0.4, 0.4, 0.0  # of what a value lacks, of what it has too much, of anything where it is zero
@@ -53,7 +54,8 @@ def answered(nets: Any, planes: Tensor, y: Tensor, rate: Tensor) -> Tensor:
         return y
     with torch.no_grad():
         gain = nets.gain(rate)
-        first = nets.decoder(planes, nets.decoder.correction(y / gain, rate), depth=nets.feedback.depth)
+        with mixed(y.device):  # a picture that nobody sees; what is shown moves by a rounding step at most
+            first = nets.decoder(planes, nets.decoder.correction(y / gain, rate), depth=nets.feedback.depth)
         lacks = y - nets.analysis(first.float().clamp(0, 1), rate)[1].float() * gain
     changed: Tensor = y + nets.feedback(y, lacks, rate)
     return changed

@@ -16,6 +16,7 @@ from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Coder
 from hflow.codec.refine import TUNES, Refiner
 from hflow.container import parse
+from hflow.nets import feedback
 from hflow.nets.bundle import Model, load
 from hflow.nets.config import NetConfig
 from hflow.nets.feedback import Feedback
@@ -60,6 +61,17 @@ def test_a_file_is_decoded_twice_the_second_time_as_the_network_answers(tiny: Mo
     want = pixels.synthesize_cells(tiny, geo, level, more[0].permute(1, 2, 0).numpy(), planes)
     assert np.abs(found.picture(tiny).astype(int) - want).max() <= 1
     assert np.abs(once.astype(int) - want).max() > 1
+
+
+@pytest.mark.parametrize("bpp", [0.3, 2.0])
+def test_a_machine_with_bf16_shows_the_same_picture(tiny: Model, monkeypatch: pytest.MonkeyPatch, bpp: float) -> None:
+    """To a rounding step, though its first look is in bf16: forced here, whatever the machine computes in."""
+    found, shown = indices(tiny, parse(hflow.encode(picture(160, 96), bpp, masking="none"))), []
+    for rounded in (False, True):
+        monkeypatch.setattr(feedback, "mixed", lambda device, on=rounded: torch.autocast("cpu", torch.bfloat16, on))
+        shown.append(found.picture(tiny).astype(int))
+    assert np.abs(shown[1] - shown[0]).max() <= 1
+    assert (shown[1] != shown[0]).any()
 
 
 def test_without_the_continuous_stream_there_is_nothing_to_look_for(tiny: Model) -> None:
