@@ -11,7 +11,7 @@ import numpy as np
 from hflow.container import Container, Profile, parse
 from hflow.errors import BundleError, FormatError
 from hflow.reference.bundle import find, load
-from hflow.reference.latent import anchor_rate, continuous, enhancement
+from hflow.reference.latent import RATES, anchor_rate, continuous, enhancement
 from hflow.reference.masks import sent_grid
 from hflow.reference.predictor import context
 from hflow.reference.tokens import tokens
@@ -95,7 +95,7 @@ def check(file: Container) -> None:
     """Section 2: what this version refuses."""
     if file.width * file.height > MAX_PIXELS:
         raise FormatError(f"{file.width}x{file.height} is more than the limit of {MAX_PIXELS} pixels")
-    if file.settings.rate > 80:
+    if file.settings.rate > RATES:
         raise FormatError(f"rate {file.settings.rate} needs a newer version")
     if file.settings.profile == Profile.ADACODE:
         raise FormatError("the profile adacode needs a newer version")

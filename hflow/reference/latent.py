@@ -12,6 +12,7 @@ from hflow.reference.tables import GELU, LATENT, POWER, SQUASH
 
 Decoder = RangeDecoder | CutDecoder
 Bounds = tuple[np.ndarray, np.ndarray]
+RATES, FULL = 80, 63  # section 2: how many rate levels there are, and which of them is at the last anchor rate
 
 
 def group(
@@ -44,13 +45,13 @@ def anchor_rate(rate: int, bundle: Bundle) -> int:
     if rate == 0:
         return bundle.rates
     level = rate - 1
-    return min((2 * level * (bundle.rates - 1) + 63) // 126, bundle.rates - 1)
+    return min((2 * level * (bundle.rates - 1) + FULL) // (2 * FULL), bundle.rates - 1)
 
 
 def enhancement(bundle: Bundle, data: bytes, cut: bool, below: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
     """Section 3.6: rate and y, with 0 where it is not known. below: the same of the layer below."""
     rate, y = data[0], below[1]
-    if not 1 <= rate <= 80:
+    if not 1 <= rate <= RATES:
         raise FormatError(f"rate {rate} of an enhancement needs a newer version")
     decoder = CutDecoder(data[1:]) if cut else RangeDecoder(data[1:])
     limits = bounds(bundle, below[0], rate, y)
@@ -72,10 +73,10 @@ def octaves(bundle: Bundle, low: int, high: int) -> list[int]:
 
     def logarithm(rate: int, channel: int) -> int:
         place = (rate - 1) * (bundle.rates - 1)
-        row = min(place // 63, max(0, bundle.rates - 2))  # beyond the last row the line goes on
-        part = place - 63 * row
+        row = min(place // FULL, max(0, bundle.rates - 2))  # beyond the last row the line goes on
+        part = place - FULL * row
         column = [*bundle.gains[:, channel].tolist(), 0]  # with one row there is no part
-        return (63 - part) * column[row] + part * column[row + 1]
+        return (FULL - part) * column[row] + part * column[row + 1]
 
     apart = [logarithm(high, c) - logarithm(low, c) for c in range(bundle.channels)]
     return [max(-640, min(640, (375 * d + 2**23) // 2**24)) for d in apart]
