@@ -63,5 +63,5 @@ def markdown(curves: dict[str, list[Point]], pictures: int) -> str:
     for kind, points in curves.items():
         if kind != "1_4" and len(points) > 1 and len(curves["1_4"]) > 1:
             cells = [saving(points, curves["1_4"], c) for c in (2, 1)]
-            lines.append(f"| {kind} | " + " | ".join("-" if c is None else f"{round(c)} %" for c in cells) + " |")
+            lines.append(f"| {kind} | " + " | ".join("-" if c is None else f"{c:z.0f} %" for c in cells) + " |")
     return "\n".join(lines) + "\n"
