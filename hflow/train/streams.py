@@ -5,7 +5,7 @@
 Writes `val.pt` and then one `train-NNN.pt` after the other; stopped, the same command goes on. Recipes may begin when
 the first are there, and recipe 2 takes up the others as they come. An entropy model comes to know a few thousand
 latents by heart, so recipe 2 wants many crops: `latents.toml` leaves tokens out, and makes the latents of a crop at
-four rates in the time of one.
+five rates in the time of one.
 """
 
 from __future__ import annotations
