@@ -13,7 +13,6 @@ from hflow.codec.threads import steady
 from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.feedback import answered
-from hflow.nets.fusion import Features
 
 TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell
 LATENT_MAX = 1023  # far beyond what a trained bundle produces, well within what the format can say
@@ -86,13 +85,6 @@ def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
 def rate_tensor(model: Model, level: float | None) -> Tensor:
     """A rate level, or one between two, as the networks take it, (1,)."""
     return torch.full((1,), (level or 0) / RATE_ONE, dtype=torch.float32, device=model.device)  # nothing to upload
-
-
-@torch.inference_mode()
-@exact
-def continuous_features(model: Model, y: np.ndarray, level: float) -> Features:
-    """The latent in steps (h, w, C) to the correction network's features."""
-    return model.nets.decoder.correction(*dequantised(model, y, level))
 
 
 def dequantised(model: Model, y: np.ndarray, level: float) -> tuple[Tensor, Tensor]:
@@ -174,7 +166,7 @@ def synthesize_cells(
     parts = list(tiles(geo))
     left = 0.5 if model.nets.feedback is None else 0.25
     for k, (rows, cols, cr, cc) in enumerate(parts):
-        cont = continuous_features(model, latent[rows, cols], level or 0)
+        cont = model.nets.decoder.correction(*dequantised(model, latent[rows, cols], level or 0))
         x = model.nets.decoder(planes[:, :, scaled(rows, 2), scaled(cols, 2)], cont, alpha)
         core = x[0, :, scaled(cr, CELL), scaled(cc, CELL)].clamp(0, 1).mul(255).round().to(torch.uint8)
         r, c = CELL * (rows.start + cr.start), CELL * (cols.start + cc.start)

@@ -47,7 +47,10 @@ class Correction(nn.Module):
 
     def at16(self, y: Tensor, rate: Tensor) -> Tensor:
         """The first of the features alone, as the token head takes them."""
-        coarse, fine = self.parts(y)
+        return self.merged(*self.parts(y), rate)
+
+    def merged(self, coarse: Tensor, fine: Tensor | None, rate: Tensor) -> Tensor:
+        """What `parts` gives to c16."""
         h = self.inp(0.25 * coarse) + self.rate(rate[:, None])[:, :, None, None]
         c16 = self.up16(F.leaky_relu(self.body32(h), 0.1))
         out: Tensor = self.body16(c16 if fine is None else c16 + self.inp16(0.25 * fine))
@@ -58,8 +61,8 @@ class Correction(nn.Module):
         return y[:, : self.coarse], to_space(y[:, self.coarse :], 2) if self.fine else None
 
     def forward(self, y: Tensor, rate: Tensor) -> Features:
-        c16 = self.at16(y, rate)
         y, fine = self.parts(y)
+        c16 = self.merged(y, fine, rate)
         base = synthesize(y, self.linear.weight)
         if fine is not None:
             base = base + synthesize(fine, self.linear16.weight)

@@ -12,7 +12,7 @@ from hflow.reference.tables import GELU, LATENT, POWER, SQUASH
 
 Decoder = RangeDecoder | CutDecoder
 Bounds = tuple[np.ndarray, np.ndarray]
-RATES, FULL = 80, 63  # section 2: how many rate levels there are, and which of them is at the last anchor rate
+RATES, RATE_ONE = 80, 63  # section 2: how many rate levels there are, and which of them is at the last anchor rate
 
 
 def group(
@@ -45,7 +45,7 @@ def anchor_rate(rate: int, bundle: Bundle) -> int:
     if rate == 0:
         return bundle.rates
     level = rate - 1
-    return min((2 * level * (bundle.rates - 1) + FULL) // (2 * FULL), bundle.rates - 1)
+    return min((2 * level * (bundle.rates - 1) + RATE_ONE) // (2 * RATE_ONE), bundle.rates - 1)
 
 
 def enhancement(bundle: Bundle, data: bytes, cut: bool, below: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
@@ -73,10 +73,10 @@ def octaves(bundle: Bundle, low: int, high: int) -> list[int]:
 
     def logarithm(rate: int, channel: int) -> int:
         place = (rate - 1) * (bundle.rates - 1)
-        row = min(place // FULL, max(0, bundle.rates - 2))  # beyond the last row the line goes on
-        part = place - FULL * row
+        row = min(place // RATE_ONE, max(0, bundle.rates - 2))  # beyond the last row the line goes on
+        part = place - RATE_ONE * row
         column = [*bundle.gains[:, channel].tolist(), 0]  # with one row there is no part
-        return (FULL - part) * column[row] + part * column[row + 1]
+        return (RATE_ONE - part) * column[row] + part * column[row + 1]
 
     apart = [logarithm(high, c) - logarithm(low, c) for c in range(bundle.channels)]
     return [max(-640, min(640, (375 * d + 2**23) // 2**24)) for d in apart]

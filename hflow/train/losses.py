@@ -180,8 +180,9 @@ class Weighed:
         return terms
 
     def total(self, terms: dict[str, Tensor], rate: Tensor) -> Tensor:
-        """What `terms` gave, weighed at rates (B,); a scalar."""
-        return torch.stack([(between(self.weights[k], rate) * v).mean() for k, v in terms.items()]).sum()
+        """What `terms` gave, weighed at rates (B,); a scalar. Beyond 1 the last weights hold: no line to below 0."""
+        told = rate.clamp(max=1)
+        return torch.stack([(between(self.weights[k], told) * v).mean() for k, v in terms.items()]).sum()
 
 
 __all__ = [

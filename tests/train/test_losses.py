@@ -15,6 +15,7 @@ from hflow.nets.blocks import between
 from hflow.nets.logistic import logistic_bits
 from hflow.train.losses import (
     EarlyVGG,
+    Weighed,
     common_error,
     degrade_pair,
     draw_harm,
@@ -114,6 +115,15 @@ def test_a_weight_that_goes_with_the_rate() -> None:
     rate = torch.tensor([0.0, 0.25, 0.5, 0.8, 1.0])
     assert between(knots(3.0, "cpu"), rate).tolist() == [3.0] * 5
     assert between(knots([4, 2, 12], "cpu"), rate).tolist() == pytest.approx([4, 3, 2, 8, 12])
+
+
+def test_the_last_weights_hold_beyond_rate_1(tmp_path: Path) -> None:
+    """Rate levels above 63: a falling list must not turn a loss round."""
+    weights = {"mse": [9, 3, 1], "squeeze": [1.0, 0.1], "half": 0.0, "vgg": 0.0}
+    weighed = Weighed(weights, torch.nn.Identity(), tmp_path, 32, 32, "cpu")
+    terms = {"mse": torch.ones(2), "squeeze": torch.ones(2)}
+    at = [float(weighed.total(terms, torch.full((2,), r))) for r in (1.0, 1.1, 79 / 63)]
+    assert at == pytest.approx([1.1, 1.1, 1.1])
 
 
 @needs_metrics
