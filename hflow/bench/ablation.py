@@ -8,7 +8,8 @@ network in the mode that files without a continuous stream use, which it was tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,17 @@ def shared(original: np.ndarray, decoded: np.ndarray, cell: int) -> tuple[float,
     return float(np.sqrt((cells.mean((0, 2)) ** 2).mean())), float(np.sqrt((error**2).mean() / (h * w)))
 
 
+@contextmanager
+def its_lattice_left_in(model: Model) -> Iterator[None]:
+    """The decoder without what takes its marks out of pictures (nets/lattice.py)."""
+    decoder = model.nets.decoder
+    kept, decoder.lattice = decoder.lattice, 0
+    try:
+        yield
+    finally:
+        decoder.lattice = kept
+
+
 def mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
@@ -123,32 +135,36 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         lines.append(f"| {mask} | {100 * a:.1f} % | {100 * b:.1f} % |")
     lines += ["", "| decoder, level " + str(level) + " | PSNR dB | LPIPS-Alex |", "|---|---|---|"]
     full = model.cfg.m_max
+    marked = "continuous stream alone, its lattice left in"
     rows = [
         ("continuous stream alone", 0, level, 1.0, "none", 2),
+        *[(marked, 0, level, 1.0, "none", 2)] * bool(model.cfg.lattice),
         *[("continuous stream alone, without the second look", 0, level, 1.0, "none", 1)] * bool(model.cfg.feedback),
         (f"VQ decoder alone, M = {full}, all tokens", full, None, 0.0, "all", 2),
         (f"fusion decoder, M = {full}, all tokens", full, level, 1.0, "all", 2),
         ("VQ decoder alone, M = 1, all tokens", 1, None, 0.0, "all", 2),
         ("fusion decoder, M = 1, all tokens", 1, level, 1.0, "all", 2),
     ]
-    alone: list[tuple[np.ndarray, np.ndarray]] = []  # the first row's
+    common: dict[str, np.ndarray] = {}  # of each row, what `shared` says
     for name, m, lv, alpha, mask, looks in rows:
         decoded = []
         for p in items:
             q = (p.q if lv is not None else p.q0)[..., :m] if m else None
             y = p.y if lv is not None else None
-            decoded.append(pixels.synthesize(model, p.geo, lv, y, q, p.sent(mask), alpha, looks=looks))
+            with its_lattice_left_in(model) if name == marked else nullcontext():
+                decoded.append(pixels.synthesize(model, p.geo, lv, y, q, p.sent(mask), alpha, looks=looks))
         pairs = [(p.rgb, out) for p, out in zip(items, decoded, strict=True)]
-        alone = alone or pairs
+        common[name] = np.mean([shared(*k, 32) for k in pairs], 0)
         a, b = mean(psnr(*k) for k in pairs), mean(distance(*k) if distance else float("nan") for k in pairs)
         lines.append(f"| {name} | {a:.2f} | {b:.3f} |")
     # The last row is the fusion decoder's.
     a, b = (seams(pairs, tile) for tile in (256, 32))
     text = "Squared error at the borders of 256-pixel tiles, relative to lines halfway between them"
     lines += ["", f"{text}: {a:.3f}; of 32-pixel cells: {b:.3f}."]
-    marks = np.mean([shared(*k, 32) for k in alone], 0)
+    of, chance = common["continuous stream alone"]
     text = "What the errors of all 32-pixel cells of a picture have in common, continuous stream alone"
-    lines += ["", f"{text}: {marks[0]:.2f} of 255 (root mean square; chance would leave {marks[1]:.2f})."]
+    lattice = f"its lattice left in {common[marked][0]:.2f}; " if marked in common else ""
+    lines += ["", f"{text}: {of:.2f} of 255 (root mean square; {lattice}chance would leave {chance:.2f})."]
     used = [np.unique(np.concatenate([p.q[..., k].ravel() for p in items])).size / v for k in range(full)]
     perplexity = [2 ** marginal([p.q[..., k] for p in items], v) for k in range(full)]
     lines += ["", "| sub-quantizer | codewords in use | perplexity |", "|---|---|---|"]

@@ -29,6 +29,7 @@ class NetConfig:
     dims: int = 8  # dimensions of a codeword
     feedback: int = 0  # features of the feedback network (nets/feedback.py); 0 before hf15: none
     look_blocks: tuple[int, ...] = ()  # of dec_blocks, those of the look that it answers; () all of them
+    lattice: int = 0  # cells on either side in which marks are looked for that repeat (nets/lattice.py); 0: not at all
 
     def __post_init__(self) -> None:
         """ValueError for passes or scales that the format does not have."""

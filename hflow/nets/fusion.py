@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from hflow.nets.blocks import Up, conv, stack, to_depth, to_space
 from hflow.nets.config import NetConfig
+from hflow.nets.lattice import without_lattice
 from hflow.nets.linear import BLOCK, basis, fine_order, lapped, order, synthesize
 
 Features = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -95,6 +96,7 @@ class FusionDecoder(nn.Module):
         super().__init__()
         w4, w8, w16, _ = cfg.widths
         self.depth = n16, n8, n4 = cfg.dec_blocks
+        self.lattice = cfg.lattice
         self.correction = Correction(cfg)
         self.inp = conv(cfg.m_max * cfg.dims + 2, w16)
         self.t16, self.t8, self.t4 = Transform(w16), Transform(w8), Transform(w4)
@@ -109,7 +111,7 @@ class FusionDecoder(nn.Module):
     def forward(
         self, tokens: Tensor, cont: Features, alpha: Tensor | float = 1.0, depth: tuple[int, ...] = ()
     ) -> Tensor:
-        """depth: with so many of the residual blocks at 1/16, 1/8 and 1/4 only, a rougher picture sooner."""
+        """depth: with so many of the residual blocks at 1/16, 1/8 and 1/4 only, a rougher picture sooner, as it is."""
         c16, c8, c4, base = cont
         n16, n8, n4 = depth or self.depth
         h = self.inp(tokens)
@@ -126,4 +128,5 @@ class FusionDecoder(nn.Module):
         with torch.autocast(h.device.type, enabled=quick and torch.is_autocast_enabled(h.device.type)):
             h = h if quick else h.float()
             h = h + F.leaky_relu(self.full[0](h), 0.1)
-            return self.full[1](h).float() + 0.5 + alpha * base.float()
+            x: Tensor = self.full[1](h).float() + 0.5 + alpha * base.float()
+        return x if depth or not self.lattice else without_lattice(x, self.lattice)
