@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hflow.codec.geometry import LEVELS, RATE_ONE
 from hflow.nets.analysis import Analysis, Gain, TokenHead, quantize
+from hflow.nets.blocks import between
 from hflow.nets.config import NetConfig
 from hflow.nets.feedback import Feedback
 from hflow.nets.fusion import FusionDecoder
@@ -125,7 +127,8 @@ def token_planes(vectors: Tensor, m: Tensor, keep: Tensor, cfg: NetConfig) -> Te
 def draw_settings(n: int, h: int, w: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Random (rate, m, keep, alpha) of a batch; h and w on the token grid."""
     # Most practice where most files are: 0.008 bpp and up.
-    rate = torch.from_numpy(np.where(rng.random(n) < 0.15, 0.35 * rng.random(n), rng.uniform(0.35, 1.0, n))).float()
+    most = (LEVELS - 1) / RATE_ONE
+    rate = torch.from_numpy(np.where(rng.random(n) < 0.15, 0.35 * rng.random(n), rng.uniform(0.35, most, n))).float()
     m = torch.from_numpy(rng.choice(5, size=n, p=[0.76, 0.12, 0.05, 0.03, 0.04]))
     share = torch.from_numpy(rng.choice([1.0, 0.5, 0.25], size=n, p=[0.5, 0.2, 0.3])).float()
     alpha = torch.from_numpy(np.where((m.numpy() > 1) & (rng.random(n) < 0.15), 0.0, 1.0)).float()
@@ -241,11 +244,7 @@ def main() -> None:
         pace: Tensor,
     ) -> None:  # fmt: skip
         """One step; pace (1,): how far the rate controller goes."""
-        pos = rate * anchors
-        low = pos.floor().clamp(max=anchors - 1).long()
-        frac = pos - low
-        lam = torch.lerp(log_lambda[low], log_lambda[low + 1], frac).exp()
-        want = torch.lerp(goal[low].log(), goal[low + 1].log(), frac).exp()
+        lam, want = (between(v, rate).exp() for v in (log_lambda, goal.log()))
         with mixed(dev):
             o = run(x, rate, m, keep, alpha[:, None, None, None])
             y = o["x"].float()
@@ -258,8 +257,10 @@ def main() -> None:
         loop.learn(loss)
         with torch.no_grad():
             err = (bpp / want - 1).clamp(-1, 1) * pace
-            log_lambda.index_add_(0, low, err * (1 - frac))
-            log_lambda.index_add_(0, low + 1, err * frac)
+            low = (rate * anchors).floor().clamp(max=anchors - 1).long()
+            share = (rate * anchors - low).clamp(max=1)
+            log_lambda.index_add_(0, low, err * (1 - share))
+            log_lambda.index_add_(0, low + 1, err * share)
             log_lambda.clamp_(opts["min_log_lambda"], opts["max_log_lambda"])
             used.scatter_(1, o["idx"].flatten(0, 2).T, 1.0)
             now = {**terms, "common": common, "bpp": bpp / want, "commit": o["commit"]}

@@ -49,8 +49,9 @@ class RateProxy(nn.Module):
                 offset += c
 
     def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """y (B, C, h, w) scaled by the gain, rate (B,) in [0, 1]."""
-        anchor = (rate * (self.rate.shape[0] - 1) + 0.5).long()
+        """y (B, C, h, w) scaled by the gain, rate (B,); beyond 1 tables are those of the last anchor."""
+        last = self.rate.shape[0] - 1
+        anchor = (rate * last + 0.5).long().clamp(max=last)
         z_mean, z_scale = (8 * p.index_select(0, anchor)[:, :, None, None] for p in (self.z_mean, self.z_scale))
         z_scale = z_scale.clamp(self.lowest, 4)
         hard = quantize(y.detach())

@@ -136,7 +136,7 @@ def test_a_picture_at_several_rates(model: JointModel) -> None:
 def test_settings_of_a_batch() -> None:
     rate, m, keep, alpha = draw_settings(300, 6, 5, np.random.default_rng(0))
     assert rate.min() >= 0
-    assert rate.max() <= 1
+    assert 1 < rate.max() * RATE_ONE <= LEVELS - 1
     assert set(m.tolist()) == {0, 1, 2, 3, 4}
     assert keep.shape == (300, 6, 5)
     assert set(keep.unique().tolist()) == {0, 1}
