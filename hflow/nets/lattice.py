@@ -2,12 +2,17 @@
 
 A network that decodes every cell of 32 x 32 pixels alike, and is taught to please a perceptual network where it knows
 nothing, answers with marks at the same place of every cell. A photo has next to none: what its cells have in common
-is chance. So each cell is compared with its neighbours. The mean of them all keeps what repeats and an n-th of the
+is chance. So each cell is compared with its neighbours. The mean of n of them keeps what repeats and an n-th of the
 power of what does not, which tells how much of it is lattice (Wiener's filter; as fixed-pattern noise of a sensor is
 found, Lukas, Fridrich and Goljan, IEEE TIFS 2006, 3). Faint ones pass for grain and stay in part.
+
+A line through many cells repeats as well, along itself. So what does not change down a cell is compared with
+neighbours to the left and right alone, and what does not change along it with those above and below.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,45 +21,83 @@ from torch.nn import functional as F
 from hflow.nets.linear import BLOCK as CELL
 
 SMOOTH = 5  # pixels of a box that, applied twice, leaves what is too coarse to be looked at
-FAINT, PLAIN = 0.15, 0.5  # share of the fine detail's power that is lattice: below nobody sees it, above everybody
-FROM, UPTO = 0.3, 0.9  # of faint and of plain ones, how much is taken out
-PEAK = 1.2  # of the lattice's own root mean square; what stands out more is taken out whatever the share
-LEAST = 9  # cells in a mean; with fewer, chance is taken for a lattice
+UPTO = 0.9  # of what is plain, how much is taken out
+PEAK = 1.2  # of the root mean square of marks; what stands out more is taken out whatever the share
+LOUD = 2 / 255  # root mean square of stripes; a decoder's are fainter, louder ones are a fence
+VARIES = 2.0  # a cell's marks are at most so much stronger than its neighbours'
 TINY = 1e-9
+
+
+class Kind(NamedTuple):
+    """own: cells down and along that it runs through. least: with fewer to compare, chance is taken for a lattice.
+
+    faint, plain: its share of the fine detail's power that nobody sees, and that everybody does. first: how much of
+    what is faint is taken out.
+    """
+
+    own: tuple[bool, bool]
+    least: int
+    faint: float
+    plain: float
+    first: float
+
+
+MARKS = Kind((False, False), 9, 0.15, 0.5, 0.3)
+UPRIGHT, LEVEL = (Kind(own, 4, 0.3, 0.7, 0.0) for own in ((True, False), (False, True)))
 
 
 def without_lattice(x: Tensor, reach: int) -> Tensor:
     """Pictures (B, 3, 32h, 32w), values in about 0..1, less what cells share with those up to `reach` cells away.
 
-    Horizontal and vertical lines, which run through many cells, stay. Gradients take how much is removed as given.
+    Gradients take how much of that is removed as given.
     """
     b, c, height, width = x.shape
-    h, w, window = height // CELL, width // CELL, 2 * reach + 1
-    fine = (x - _smooth(x)).view(b, c, h, CELL, w, CELL).permute(0, 1, 3, 5, 2, 4)
-    fine = fine - fine.mean(2, keepdim=True)
-    fine = (fine - fine.mean(3, keepdim=True)).reshape(b, -1, h, w)
-    shared = _mean(fine, window)
-    with torch.no_grad():
-        count = torch.ones(1, 1, h, w, device=x.device)
-        count = F.avg_pool2d(count, window, 1, reach, divisor_override=1)
-        power, found = _mean(fine.square().mean(1, keepdim=True), window), shared.square().mean(1, keepdim=True)
-        lattice = ((found - power / count) / (1 - 1 / count).clamp(min=TINY)).clamp(min=0) * (count >= LEAST)
-        share = lattice / power.clamp(min=TINY)
-        plain = ((share - FAINT) / (PLAIN - FAINT)).clamp(0, 1)
-        much = (FROM + (UPTO - FROM) * plain)[:, :, None]
-        size = shared.view(b, c, -1, h, w).square().mean(1, keepdim=True).sqrt()
-        peak = (1 - PEAK * found.sqrt()[:, :, None] / size.clamp(min=TINY)).clamp(min=0)
-        gain = (lattice / found.clamp(min=TINY))[:, :, None] * (much + (1 - much) * peak)
-    taken = (shared.view(b, c, -1, h, w) * gain).view(b, c, CELL, CELL, h, w)
+    cells = (x - _smooth(x)).view(b, c, height // CELL, CELL, width // CELL, CELL).permute(0, 1, 3, 5, 2, 4)
+    down, along, flat = cells.mean(2, keepdim=True), cells.mean(3, keepdim=True), cells.mean((2, 3), keepdim=True)
+    marks = _shared(cells - down - along + flat, MARKS, reach)
+    taken = marks + _shared(down - flat, UPRIGHT, reach) + _shared(along - flat, LEVEL, reach)
     return x - taken.permute(0, 1, 4, 2, 5, 3).reshape(x.shape)
 
 
+def _shared(part: Tensor, kind: Kind, reach: int) -> Tensor:
+    """Of a part of each cell (B, C, rows, columns, h, w), the share of its neighbours' mean that is to be taken out."""
+    b, c, _, _, h, w = part.shape
+    size = 2 * reach + 1
+    flat, whole = part.reshape(b, -1, h, w), (size, size)
+    own = size if kind.own[0] else 1, size if kind.own[1] else 1
+    mean = _mean(flat, whole)
+    with torch.no_grad():
+        count = _count(flat, whole) / _count(flat, own)
+        power = _mean(_mean(flat, own).square().mean(1, keepdim=True), whole)
+        found = mean.square().mean(1, keepdim=True)
+        lattice = ((found - power / count) / (1 - 1 / count).clamp(min=TINY)).clamp(min=0) * (count >= kind.least)
+        plain = ((lattice / power.clamp(min=TINY) - kind.faint) / (kind.plain - kind.faint)).clamp(0, 1)
+        much = (kind.first + (UPTO - kind.first) * plain)[:, :, None]
+        if kind is MARKS:
+            height = mean.view(b, c, -1, h, w).square().mean(1, keepdim=True).sqrt()
+            peak = (1 - PEAK * found.sqrt()[:, :, None] / height.clamp(min=TINY)).clamp(min=0)
+            strength = (flat * mean).mean(1, keepdim=True) / found.clamp(min=TINY)
+            much = (much + (1 - much) * peak) * strength.clamp(0, VARIES)[:, :, None]
+        else:
+            much = much * (2 - lattice.sqrt() / LOUD).clamp(0, 1)[:, :, None]
+        gain = much * (lattice / found.clamp(min=TINY))[:, :, None]
+    return (mean.view(b, c, -1, h, w) * gain).view(part.shape)
+
+
 def _smooth(x: Tensor) -> Tensor:
-    return _mean(_mean(x, SMOOTH), SMOOTH)
+    box = SMOOTH, SMOOTH
+    return _mean(_mean(x, box), box)
 
 
-def _mean(x: Tensor, size: int) -> Tensor:
-    """Of `size` by `size` places around each, as many as there are; first down, then along."""
-    half = size // 2
-    x = F.avg_pool2d(x, (size, 1), 1, (half, 0), count_include_pad=False)
-    return F.avg_pool2d(x, (1, size), 1, (0, half), count_include_pad=False)
+def _mean(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Of `size` places, down and along, around each, as many as there are; one direction after the other is faster."""
+    for n, shape in zip(size, ((size[0], 1), (1, size[1])), strict=True):
+        if n > 1:
+            x = F.avg_pool2d(x, shape, 1, (shape[0] // 2, shape[1] // 2), count_include_pad=False)
+    return x
+
+
+def _count(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """How many there are around each, (1, 1, h, w)."""
+    ones = torch.ones_like(x[:1, :1])
+    return F.avg_pool2d(ones, size, 1, (size[0] // 2, size[1] // 2), divisor_override=1)
