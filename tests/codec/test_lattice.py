@@ -64,8 +64,8 @@ def test_marks_of_one_half_of_a_picture_are_no_business_of_the_other() -> None:
 
 
 def stripes(axis: int, strength: float) -> Tensor:
-    """Waves of 8 pixels across the axis, of this root mean square."""
-    wave = strength * 2**0.5 * torch.sin(torch.arange(256) * (2 * torch.pi / 8))
+    """Waves of 4 pixels across the axis, of this root mean square."""
+    wave = strength * 2**0.5 * torch.sin(torch.arange(256) * (torch.pi / 2) + 0.5)
     return (wave[:, None] if axis == 2 else wave[None]).expand(1, 3, 256, 256)
 
 
