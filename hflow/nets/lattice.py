@@ -22,7 +22,7 @@ from hflow.nets.linear import BLOCK as CELL
 
 SMOOTH = 5  # pixels of a box that, applied twice, leaves what is too coarse to be looked at
 UPTO = 0.9  # of what is plain, how much is taken out
-PEAK = 1.2  # of the root mean square of marks; what stands out more is taken out whatever the share
+PEAK = 1.0  # of the root mean square of marks; what stands out more is taken out whatever the share
 LOUD = 2 / 255  # root mean square of stripes; a decoder's are fainter, louder ones are a fence
 VARIES = 2.0  # a cell's marks are at most so much stronger than its neighbours'
 TINY = 1e-9
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
     first: float
 
 
-MARKS = Kind((False, False), 9, 0.15, 0.5, 0.3)
+MARKS = Kind((False, False), 9, 0.15, 0.5, 0.2)
 UPRIGHT, LEVEL = (Kind(own, 4, 0.3, 0.7, 0.0) for own in ((True, False), (False, True)))
 
 
