@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from hflow.nets.linear import BLOCK as CELL
 
 SMOOTH = 5  # pixels of a box that, applied twice, leaves what is too coarse to be looked at
-UPTO = 0.9  # of what is plain, how much is taken out
+UPTO = 0.4  # of what is plain, how much is taken out: the rest is grain, without its peaks
 PEAK = 1.0  # of the root mean square of marks; what stands out more is taken out whatever the share
 LOUD = 2 / 255  # root mean square of stripes; a decoder's are fainter, louder ones are a fence
 VARIES = 2.0  # a cell's marks are at most so much stronger than its neighbours'

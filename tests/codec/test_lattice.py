@@ -38,10 +38,18 @@ def error(a: Tensor, b: Tensor) -> float:
     return 255 * float((a - b).square().mean().sqrt())
 
 
-def test_marks_on_a_plain_surface_go() -> None:
+def test_marks_on_a_plain_surface_fade() -> None:
     plain, lattice = torch.full((1, 3, 256, 256), 0.4), marks(8, 4 / 255)
     assert error(plain + lattice, plain) == pytest.approx(4, rel=1e-3)
-    assert error(without_lattice(plain + lattice, 2), plain) < 1
+    assert error(without_lattice(plain + lattice, 2), plain) < 0.6 * 4
+
+
+def test_specks_in_every_cell_go_down_to_the_grain_around_them() -> None:
+    x = torch.full((1, 3, 256, 256), 0.4) + marks(8, 2 / 255)
+    specks = x.clone()
+    specks[:, :, 11::32, 5::32] += 40 / 255
+    left = without_lattice(specks, 2) - without_lattice(x, 2)
+    assert 255 * float(left.abs().max()) < 12
 
 
 def test_a_photo_stays() -> None:
@@ -51,7 +59,7 @@ def test_a_photo_stays() -> None:
 def test_marks_in_a_photo_fade_the_more_the_plainer_they_are() -> None:
     left = [error(without_lattice(photo() + marks(12, k / 255), 2), photo()) / k for k in (4, 8, 16)]
     assert 0.9 > left[0] > left[1] > left[2]
-    assert left[2] < 0.4
+    assert left[2] < 0.6
 
 
 def test_marks_of_one_half_of_a_picture_are_no_business_of_the_other() -> None:
@@ -60,7 +68,7 @@ def test_marks_of_one_half_of_a_picture_are_no_business_of_the_other() -> None:
     half[..., 192:] = 0
     found = without_lattice(x + half, 2)
     assert error(found[..., 256:], without_lattice(x, 2)[..., 256:]) < 1e-3
-    assert error(found[..., :192], x[..., :192]) < 0.6 * 12
+    assert error(found[..., :192], x[..., :192]) < 0.75 * 12
 
 
 def stripes(axis: int, strength: float) -> Tensor:
@@ -70,10 +78,10 @@ def stripes(axis: int, strength: float) -> Tensor:
 
 
 @pytest.mark.parametrize("axis", [2, 3])
-def test_faint_stripes_that_repeat_go_and_a_fence_stays(axis: int) -> None:
+def test_faint_stripes_that_repeat_fade_and_a_fence_stays(axis: int) -> None:
     x = torch.full((1, 3, 256, 256), 0.5)
     inside = (slice(None), slice(None), slice(64, 192), slice(64, 192))  # at the border there is less to compare
-    assert error(without_lattice(x + stripes(axis, 2 / 255), 2)[inside], x[inside]) < 0.5
+    assert error(without_lattice(x + stripes(axis, 2 / 255), 2)[inside], x[inside]) < 0.7 * 2
     fence = x + stripes(axis, 0.2)
     assert error(without_lattice(fence, 2), fence) < 0.01
 
@@ -111,7 +119,7 @@ def test_gradients_reach_everything_but_the_lattice() -> None:
     assert torch.equal(x.grad[1], photos[1])  # nothing was there to be taken
     x.grad = None
     (without_lattice(x, 2) * lattice).sum().backward()
-    assert float((x.grad[0] * lattice[0]).sum()) < 0.2 * float(lattice.square().sum())
+    assert float((x.grad[0] * lattice[0]).sum()) < 0.6 * float(lattice.square().sum())
 
 
 def test_a_decoder_shows_its_picture_without(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
