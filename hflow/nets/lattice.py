@@ -53,9 +53,9 @@ def without_lattice(x: Tensor, reach: int) -> Tensor:
     """
     b, c, height, width = x.shape
     cells = (x - _smooth(x)).view(b, c, height // CELL, CELL, width // CELL, CELL).permute(0, 1, 3, 5, 2, 4)
-    down, along, flat = cells.mean(2, keepdim=True), cells.mean(3, keepdim=True), cells.mean((2, 3), keepdim=True)
-    marks = _shared(cells - down - along + flat, MARKS, reach)
-    taken = marks + _shared(down - flat, UPRIGHT, reach) + _shared(along - flat, LEVEL, reach)
+    down, along, even = cells.mean(2, keepdim=True), cells.mean(3, keepdim=True), cells.mean((2, 3), keepdim=True)
+    marks = _shared(cells - down - along + even, MARKS, reach)
+    taken = marks + _shared(down - even, UPRIGHT, reach) + _shared(along - even, LEVEL, reach)
     return x - taken.permute(0, 1, 4, 2, 5, 3).reshape(x.shape)
 
 
