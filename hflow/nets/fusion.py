@@ -129,4 +129,4 @@ class FusionDecoder(nn.Module):
             h = h if quick else h.float()
             h = h + F.leaky_relu(self.full[0](h), 0.1)
             x: Tensor = self.full[1](h).float() + 0.5 + alpha * base.float()
-        return x if depth or not self.lattice else without_lattice(x, self.lattice)
+            return x if depth or not self.lattice else without_lattice(x, self.lattice)

@@ -49,7 +49,7 @@ UPRIGHT, LEVEL = (Kind(own, 4, 0.3, 0.7, 0.0) for own in ((True, False), (False,
 def without_lattice(x: Tensor, reach: int) -> Tensor:
     """Pictures (B, 3, 32h, 32w), values in about 0..1, less what cells share with those up to `reach` cells away.
 
-    Gradients take how much of that is removed as given.
+    Gradients take as given what is coarse, and how much of the rest is removed.
     """
     b, c, height, width = x.shape
     cells = (x - _smooth(x)).view(b, c, height // CELL, CELL, width // CELL, CELL).permute(0, 1, 3, 5, 2, 4)
@@ -84,20 +84,27 @@ def _shared(part: Tensor, kind: Kind, reach: int) -> Tensor:
     return (mean.view(b, c, -1, h, w) * gain).view(part.shape)
 
 
+@torch.no_grad()
 def _smooth(x: Tensor) -> Tensor:
-    box = SMOOTH, SMOOTH
-    return _mean(_mean(x, box), box)
-
-
-def _mean(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Of `size` places, down and along, around each, as many as there are; one direction after the other is faster."""
-    for n, shape in zip(size, ((size[0], 1), (1, size[1])), strict=True):
-        if n > 1:
-            x = F.avg_pool2d(x, shape, 1, (shape[0] // 2, shape[1] // 2), count_include_pad=False)
+    """Means over boxes, twice; one direction after the other is faster."""
+    for down, along in ((SMOOTH, 1), (1, SMOOTH)) * 2:
+        x = F.avg_pool2d(x, (down, along), 1, (down // 2, along // 2), count_include_pad=False)
     return x
 
 
+def _mean(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Of `size` places, down and along, around each, as many as there are."""
+    down, along = (_near(n, k, x.device) for n, k in zip(x.shape[2:], size, strict=True))
+    return (down / down.sum(1, keepdim=True)) @ x @ (along / along.sum(1, keepdim=True)).T
+
+
 def _count(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """How many there are around each, (1, 1, h, w)."""
-    ones = torch.ones_like(x[:1, :1])
-    return F.avg_pool2d(ones, size, 1, (size[0] // 2, size[1] // 2), divisor_override=1)
+    """How many there are around each, (h, w)."""
+    down, along = (_near(n, k, x.device).sum(1) for n, k in zip(x.shape[2:], size, strict=True))
+    return down[:, None] * along
+
+
+def _near(n: int, size: int, device: torch.device) -> Tensor:
+    """(n, n): 1 where two of n places are within a window of `size`."""
+    k = torch.arange(n, device=device)
+    return ((k[:, None] - k).abs() <= size // 2).float()
