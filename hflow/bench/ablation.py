@@ -135,9 +135,9 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         lines.append(f"| {mask} | {100 * a:.1f} % | {100 * b:.1f} % |")
     lines += ["", "| decoder, level " + str(level) + " | PSNR dB | LPIPS-Alex |", "|---|---|---|"]
     full = model.cfg.m_max
-    marked = "continuous stream alone, its lattice left in"
+    alone, marked = "continuous stream alone", "continuous stream alone, its lattice left in"
     rows = [
-        ("continuous stream alone", 0, level, 1.0, "none", 2),
+        (alone, 0, level, 1.0, "none", 2),
         *[(marked, 0, level, 1.0, "none", 2)] * bool(model.cfg.lattice),
         *[("continuous stream alone, without the second look", 0, level, 1.0, "none", 1)] * bool(model.cfg.feedback),
         (f"VQ decoder alone, M = {full}, all tokens", full, None, 0.0, "all", 2),
@@ -145,23 +145,24 @@ def tables(model: Model, folder: Path, level: int, metrics: Path | None) -> str:
         ("VQ decoder alone, M = 1, all tokens", 1, None, 0.0, "all", 2),
         ("fusion decoder, M = 1, all tokens", 1, level, 1.0, "all", 2),
     ]
-    common: dict[str, np.ndarray] = {}  # of each row, what `shared` says
+    common: dict[str, np.ndarray] = {}  # of these two, what `shared` says
     for name, m, lv, alpha, mask, looks in rows:
         decoded = []
-        for p in items:
-            q = (p.q if lv is not None else p.q0)[..., :m] if m else None
-            y = p.y if lv is not None else None
-            with its_lattice_left_in(model) if name == marked else nullcontext():
+        with its_lattice_left_in(model) if name == marked else nullcontext():
+            for p in items:
+                q = (p.q if lv is not None else p.q0)[..., :m] if m else None
+                y = p.y if lv is not None else None
                 decoded.append(pixels.synthesize(model, p.geo, lv, y, q, p.sent(mask), alpha, looks=looks))
         pairs = [(p.rgb, out) for p, out in zip(items, decoded, strict=True)]
-        common[name] = np.mean([shared(*k, 32) for k in pairs], 0)
+        if name in (alone, marked):
+            common[name] = np.mean([shared(*k, 32) for k in pairs], 0)
         a, b = mean(psnr(*k) for k in pairs), mean(distance(*k) if distance else float("nan") for k in pairs)
         lines.append(f"| {name} | {a:.2f} | {b:.3f} |")
     # The last row is the fusion decoder's.
     a, b = (seams(pairs, tile) for tile in (256, 32))
     text = "Squared error at the borders of 256-pixel tiles, relative to lines halfway between them"
     lines += ["", f"{text}: {a:.3f}; of 32-pixel cells: {b:.3f}."]
-    of, chance = common["continuous stream alone"]
+    of, chance = common[alone]
     text = "What the errors of all 32-pixel cells of a picture have in common, continuous stream alone"
     lattice = f"its lattice left in {common[marked][0]:.2f}; " if marked in common else ""
     lines += ["", f"{text}: {of:.2f} of 255 (root mean square; {lattice}chance would leave {chance:.2f})."]
