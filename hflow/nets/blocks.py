@@ -73,7 +73,8 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.leaky_relu_(self.a(F.leaky_relu(x, 0.1)), 0.1)  # in place: memory anew takes its time
-        return x + self.b(h)
+        out: Tensor = self.b(h)
+        return out.add_(x) if out.dtype == x.dtype else x + out
 
 
 class Up(nn.Module):

@@ -82,7 +82,8 @@ class Transform(nn.Module):
 
     def forward(self, h: Tensor, c: Tensor, alpha: Tensor | float) -> Tensor:
         scale, shift = self.out(F.leaky_relu(self.mix(torch.cat([h, c], 1)), 0.1)).chunk(2, 1)
-        return h + alpha * (scale * h + shift)
+        change = torch.addcmul(shift, scale, h)
+        return h + alpha * change if isinstance(alpha, Tensor) else torch.add(h, change, alpha=alpha)
 
 
 class FusionDecoder(nn.Module):
@@ -127,6 +128,6 @@ class FusionDecoder(nn.Module):
         quick = self.training and h.is_cuda
         with torch.autocast(h.device.type, enabled=quick and torch.is_autocast_enabled(h.device.type)):
             h = h if quick else h.float()
-            h = h + F.leaky_relu(self.full[0](h), 0.1)
+            h = F.leaky_relu(self.full[0](h), 0.1, inplace=True) + h
             x: Tensor = self.full[1](h).float() + 0.5 + alpha * base.float()
             return x if depth or not self.lattice else without_lattice(x, self.lattice)

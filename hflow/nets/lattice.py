@@ -12,11 +12,11 @@ neighbours to the left and right alone, and what does not change along it with t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hflow.nets.linear import BLOCK as CELL
 
@@ -29,21 +29,20 @@ TINY = 1e-9
 
 
 class Kind(NamedTuple):
-    """own: cells down and along that it runs through. least: with fewer to compare, chance is taken for a lattice.
+    """least: with fewer cells to compare, chance is taken for a lattice.
 
     faint, plain: its share of the fine detail's power that nobody sees, and that everybody does. first: how much of
     what is faint is taken out.
     """
 
-    own: tuple[bool, bool]
     least: int
     faint: float
     plain: float
     first: float
 
 
-MARKS = Kind((False, False), 9, 0.15, 0.5, 0.2)
-UPRIGHT, LEVEL = (Kind(own, 4, 0.3, 0.7, 0.0) for own in ((True, False), (False, True)))
+MARKS = Kind(9, 0.15, 0.5, 0.2)
+STRIPES = Kind(4, 0.3, 0.7, 0.0)
 
 
 def without_lattice(x: Tensor, reach: int) -> Tensor:
@@ -54,57 +53,97 @@ def without_lattice(x: Tensor, reach: int) -> Tensor:
     b, c, height, width = x.shape
     cells = (x - _smooth(x)).view(b, c, height // CELL, CELL, width // CELL, CELL).permute(0, 1, 3, 5, 2, 4)
     down, along, even = cells.mean(2, keepdim=True), cells.mean(3, keepdim=True), cells.mean((2, 3), keepdim=True)
-    marks = _shared(cells - down - along + even, MARKS, reach)
-    taken = marks + _shared(down - even, UPRIGHT, reach) + _shared(along - even, LEVEL, reach)
+    size = 2 * reach + 1
+    taken = _marks(cells - down - along + even, size)
+    taken = taken + _stripes(down - even, size, (size, 1)) + _stripes(along - even, size, (1, size))
     return x - taken.permute(0, 1, 4, 2, 5, 3).reshape(x.shape)
 
 
-def _shared(part: Tensor, kind: Kind, reach: int) -> Tensor:
-    """Of a part of each cell (B, C, rows, columns, h, w), the share of its neighbours' mean that is to be taken out."""
+def _marks(part: Tensor, size: int) -> Tensor:
+    """What is to go of single places of cells, (B, C, rows, columns, h, w)."""
+    seen = _compared(part, MARKS, size, (1, 1))
+    with torch.no_grad():
+        height = seen.mean.square().mean(1, keepdim=True).sqrt()
+        peak = (1 - PEAK * seen.power.sqrt() / height.clamp(min=TINY)).clamp(min=0)
+        alike = (part.reshape(seen.mean.shape) * seen.mean).mean((1, 2), keepdim=True)
+        strength = (alike / seen.power.clamp(min=TINY)).clamp(0, VARIES)
+    return seen.less((seen.much + (1 - seen.much) * peak) * strength, part)
+
+
+def _stripes(part: Tensor, size: int, own: tuple[int, int]) -> Tensor:
+    """What is to go of lines of cells, (B, C, rows, 1, h, w) or (B, C, 1, columns, h, w), that run through `own`."""
+    seen = _compared(part, STRIPES, size, own)
+    return seen.less(seen.much * (2 - seen.lattice.sqrt() / LOUD).clamp(0, 1), part)
+
+
+class Seen(NamedTuple):
+    """What cells and their neighbours share: the mean (B, C, places, h, w); all else is (B, 1, 1, h, w).
+
+    power: of the mean. lattice: how much of that is one. much: how much of the lattice is to go, from 0 to 1.
+    """
+
+    mean: Tensor
+    power: Tensor
+    lattice: Tensor
+    much: Tensor
+
+    def less(self, much: Tensor, part: Tensor) -> Tensor:
+        """So much of the lattice, as `part` has its axes."""
+        gain = (much * (self.lattice / self.power.clamp(min=TINY))).detach()
+        return (self.mean * gain).view(part.shape)
+
+
+def _compared(part: Tensor, kind: Kind, size: int, own: tuple[int, int]) -> Seen:
+    """A part of each cell, (B, C, rows, columns, h, w), with that of `size` cells down and along.
+
+    own: how many of those, down and along, say the same as the cell itself and are no witnesses.
+    """
     b, c, _, _, h, w = part.shape
-    size = 2 * reach + 1
     flat, whole = part.reshape(b, -1, h, w), (size, size)
-    own = size if kind.own[0] else 1, size if kind.own[1] else 1
     mean = _mean(flat, whole)
     with torch.no_grad():
         count = _count(flat, whole) / _count(flat, own)
-        power = _mean(_mean(flat, own).square().mean(1, keepdim=True), whole)
-        found = mean.square().mean(1, keepdim=True)
-        lattice = ((found - power / count) / (1 - 1 / count).clamp(min=TINY)).clamp(min=0) * (count >= kind.least)
-        plain = ((lattice / power.clamp(min=TINY) - kind.faint) / (kind.plain - kind.faint)).clamp(0, 1)
-        much = (kind.first + (UPTO - kind.first) * plain)[:, :, None]
-        if kind is MARKS:
-            height = mean.view(b, c, -1, h, w).square().mean(1, keepdim=True).sqrt()
-            peak = (1 - PEAK * found.sqrt()[:, :, None] / height.clamp(min=TINY)).clamp(min=0)
-            strength = (flat * mean).mean(1, keepdim=True) / found.clamp(min=TINY)
-            much = (much + (1 - much) * peak) * strength.clamp(0, VARIES)[:, :, None]
-        else:
-            much = much * (2 - lattice.sqrt() / LOUD).clamp(0, 1)[:, :, None]
-        gain = much * (lattice / found.clamp(min=TINY))[:, :, None]
-    return (mean.view(b, c, -1, h, w) * gain).view(part.shape)
+        every = _mean(_mean(flat, own).square().mean(1, keepdim=True), whole)
+        power = mean.square().mean(1, keepdim=True)
+        lattice = ((power - every / count) / (1 - 1 / count).clamp(min=TINY)).clamp(min=0) * (count >= kind.least)
+        plain = ((lattice / every.clamp(min=TINY) - kind.faint) / (kind.plain - kind.faint)).clamp(0, 1)
+        much = kind.first + (UPTO - kind.first) * plain
+    return Seen(mean.view(b, c, -1, h, w), power[:, :, None], lattice[:, :, None], much[:, :, None])
 
 
 @torch.no_grad()
 def _smooth(x: Tensor) -> Tensor:
     """Means over boxes, twice; one direction after the other is faster."""
-    for down, along in ((SMOOTH, 1), (1, SMOOTH)) * 2:
-        x = F.avg_pool2d(x, (down, along), 1, (down // 2, along // 2), count_include_pad=False)
+    for dim in (2, 3) * 2:
+        x = _box(x, dim)
     return x
+
+
+def _box(x: Tensor, dim: int) -> Tensor:
+    """Means of SMOOTH places along `dim`, of as many as there are (adding moved copies takes a tenth of pooling)."""
+    n, out = x.shape[dim], x.clone()
+    for k in range(1, min(SMOOTH // 2 + 1, n)):
+        out.narrow(dim, k, n - k).add_(x.narrow(dim, 0, n - k))
+        out.narrow(dim, 0, n - k).add_(x.narrow(dim, k, n - k))
+    count = _window(n, SMOOTH, x.device).sum(1)
+    return out.div_(count[:, None] if dim == 2 else count)
 
 
 def _mean(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Of `size` places, down and along, around each, as many as there are."""
-    down, along = (_near(n, k, x.device) for n, k in zip(x.shape[2:], size, strict=True))
+    down, along = (_window(n, k, x.device) for n, k in zip(x.shape[2:], size, strict=True))
     return (down / down.sum(1, keepdim=True)) @ x @ (along / along.sum(1, keepdim=True)).T
 
 
 def _count(x: Tensor, size: tuple[int, int]) -> Tensor:
     """How many there are around each, (h, w)."""
-    down, along = (_near(n, k, x.device).sum(1) for n, k in zip(x.shape[2:], size, strict=True))
+    down, along = (_window(n, k, x.device).sum(1) for n, k in zip(x.shape[2:], size, strict=True))
     return down[:, None] * along
 
 
-def _near(n: int, size: int, device: torch.device) -> Tensor:
+@lru_cache(64)
+def _window(n: int, size: int, device: torch.device) -> Tensor:
     """(n, n): 1 where two of n places are within a window of `size`."""
-    k = torch.arange(n, device=device)
-    return ((k[:, None] - k).abs() <= size // 2).float()
+    with torch.inference_mode(False):  # it will be asked for again, for gradients perhaps
+        k = torch.arange(n, device=device)
+        return ((k[:, None] - k).abs() <= size // 2).float()
