@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from hflow.integer import scales as S
 
+HALF, ZERO = torch.tensor(0.5), torch.tensor(0.0)
+
 
 def pick(t: Tensor, at: Tensor) -> Tensor:
     """t[at] of t (N,) for whole numbers in any shape: a third of the time that indexing takes."""
@@ -70,15 +72,14 @@ class TorchOps:
         return self.linear(rows.reshape(b, h, w, 9 * c), layer)
 
     def shift(self, x: Tensor, bits: int, limit: int) -> Tensor:
-        # Half is added before the scaling by a power of two: both are exact below 2^24.
-        half = 2.0 ** (bits - 1) if bits > 0 else 0.0
-        return torch.floor((x + half) * 2.0**-bits).clamp(-limit - 1, limit)
+        # Powers of two: product and sum are exact below 2^24, in one pass. All in place: most of the time is memory's.
+        return torch.add(HALF if bits > 0 else ZERO, x, alpha=2.0**-bits).floor_().clamp_(-limit - 1, limit)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         return (x + y).clamp(-S.RES_MAX - 1, S.RES_MAX)
 
     def table(self, x: Tensor, t: Tensor) -> Tensor:
-        return pick(t, x.clamp(-128, 127).add(128))
+        return pick(t, x.clamp(-128, 127).add_(128))
 
     def embed(self, t: Tensor, idx: Tensor) -> Tensor:
         return t[idx]
@@ -101,7 +102,7 @@ class TorchOps:
 
     def grid_mean(self, x: Tensor) -> Tensor:
         n = x.shape[1] * x.shape[2]
-        return torch.floor((2 * x.double().sum((1, 2), keepdim=True) + n) / (2 * n)).float()
+        return x.sum((1, 2), keepdim=True, dtype=torch.float64).mul_(2).add_(n).div_(2 * n).floor_().float()
 
     def frequencies(self, x: Tensor, t: Tensor) -> Tensor:
         v = x.shape[-1]
