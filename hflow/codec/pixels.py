@@ -18,6 +18,7 @@ TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a 
 LATENT_MAX = 1023  # far beyond what a trained bundle produces, well within what the format can say
 WHOLE = 1536 * 1536  # up to here a picture is one tile
 Progress = Callable[[float], None] | None
+Work = Callable[[slice, slice], tuple[Tensor, ...]]  # cells of a tile, rows and columns, to what is made of them
 
 
 def tiles(geo: Geometry, sizes: tuple[int, int, int] | None = None) -> Iterator[tuple[slice, slice, slice, slice]]:
@@ -49,6 +50,31 @@ def scaled(s: slice, k: int) -> slice:
     return slice(s.start * k, s.stop * k)
 
 
+def in_tiles(geo: Geometry, scales: tuple[int, ...], work: Work, progress: Progress = None) -> list[Tensor]:
+    """Whole tensors (1, C, k * h, k * w), one for each k in `scales`, of what `work` makes of every tile.
+
+    Each tile has its margin. progress: called with the share done.
+    """
+    out: list[Tensor] = []
+    parts = list(tiles(geo))
+    for n, (rows, cols, core_rows, core_cols) in enumerate(parts):
+        found = work(rows, cols)
+        if not out:
+            out = [f.new_empty(1, f.shape[1], k * geo.h, k * geo.w) for f, k in zip(found, scales, strict=True)]
+        for whole, part, k in zip(out, found, scales, strict=True):
+            core = part[:, :, scaled(core_rows, k), scaled(core_cols, k)]
+            r, c = k * (rows.start + core_rows.start), k * (cols.start + core_cols.start)
+            whole[:, :, r : r + core.shape[2], c : c + core.shape[3]] = core
+        if progress:
+            progress((n + 1) / len(parts))
+    return out
+
+
+def rows_first(x: Tensor) -> np.ndarray:
+    """(1, C, H, W) to an array (H, W, C)."""
+    return x[0].permute(1, 2, 0).contiguous().cpu().numpy()
+
+
 def whole_cells(rgb: np.ndarray, geo: Geometry) -> np.ndarray:
     """A picture (H, W, 3) with its edges repeated up to whole cells."""
     return np.pad(rgb, ((0, geo.h * CELL - geo.height), (0, geo.w * CELL - geo.width), (0, 0)), mode="edge")
@@ -66,20 +92,14 @@ def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
     """Picture (H, W, 3) uint8, edges repeated up to whole cells, to h16 (1, C16, 2h, 2w) and linear y (1, C, h, w)."""
     geo = Geometry(rgb.shape[1], rgb.shape[0])
     rgb = whole_cells(rgb, geo)
-    out: tuple[Tensor, Tensor] | None = None
-    for rows, cols, cr, cc in tiles(geo):
+
+    def work(rows: slice, cols: slice) -> tuple[Tensor, Tensor]:
         part = torch.from_numpy(rgb[scaled(rows, CELL), scaled(cols, CELL)].copy()).to(model.device)
         x = (part.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
-        found = model.nets.analysis.trunk(x)
-        if out is None:
-            a, b = (f.new_empty(1, f.shape[1], k * geo.h, k * geo.w) for f, k in zip(found, (2, 1), strict=True))
-            out = a, b
-        for whole, part, k in zip(out, found, (2, 1), strict=True):
-            core = part[:, :, scaled(cr, k), scaled(cc, k)]
-            r, c = k * (rows.start + cr.start), k * (cols.start + cc.start)
-            whole[:, :, r : r + core.shape[2], c : c + core.shape[3]] = core
-    assert out is not None
-    return out
+        return model.nets.analysis.trunk(x)
+
+    h16, linear = in_tiles(geo, (2, 1), work)
+    return h16, linear
 
 
 def rate_tensor(model: Model, level: float | None) -> Tensor:
@@ -125,9 +145,12 @@ def synthesize(
     """
     with torch.inference_mode():
         planes = token_planes(model, geo, tokens, sent)
+    done = 0.5  # of a decoder's time, when its indices are there
     if y is not None and fidelity and looks > 1:
-        y = looked(model, geo, level or 0, y, planes, progress)
-    return synthesize_cells(model, geo, level, y, planes, fidelity, progress)[: geo.height, : geo.width]
+        y = looked(model, geo, level or 0, y, planes, progress and (lambda share: progress(0.5 + 0.25 * share)))
+        done = 0.75
+    shown = progress and (lambda share: progress(done + (1 - done) * share))
+    return synthesize_cells(model, geo, level, y, planes, fidelity, shown)[: geo.height, : geo.width]
 
 
 @torch.inference_mode()
@@ -139,17 +162,13 @@ def looked(
     """y in steps (h, w, C) as the bundle's feedback network answers what comes of it; as it is, if there is none."""
     if model.nets.feedback is None:
         return y
-    out, rate = np.empty(y.shape, np.float32), rate_tensor(model, level)
-    parts = list(tiles(geo))
-    for k, (rows, cols, cr, cc) in enumerate(parts):
+    rate = rate_tensor(model, level)
+
+    def work(rows: slice, cols: slice) -> tuple[Tensor]:
         tokens = planes[:, :, scaled(rows, 2), scaled(cols, 2)]
-        found = answered(model.nets, tokens, on_device(model, y[rows, cols]), rate)
-        core = found[0, :, cr, cc].permute(1, 2, 0)
-        r, c = rows.start + cr.start, cols.start + cc.start
-        out[r : r + core.shape[0], c : c + core.shape[1]] = core.cpu().numpy()
-        if progress:
-            progress(0.5 + 0.25 * (k + 1) / len(parts))
-    return out
+        return (answered(model.nets, tokens, on_device(model, y[rows, cols]), rate),)
+
+    return rows_first(*in_tiles(geo, (1,), work, progress))
 
 
 @torch.inference_mode()
@@ -162,18 +181,13 @@ def synthesize_cells(
     """y, as `looked` gives it, with tokens as `token_planes`, to all of the picture's cells, (32h, 32w, 3) uint8."""
     latent = y if y is not None else np.zeros((geo.h, geo.w, model.cfg.latent))
     alpha = fidelity if y is not None else 0.0
-    out = np.empty((geo.h * CELL, geo.w * CELL, 3), dtype=np.uint8)
-    parts = list(tiles(geo))
-    left = 0.5 if model.nets.feedback is None else 0.25
-    for k, (rows, cols, cr, cc) in enumerate(parts):
+
+    def work(rows: slice, cols: slice) -> tuple[Tensor]:
         cont = model.nets.decoder.correction(*dequantised(model, latent[rows, cols], level or 0))
         x = model.nets.decoder(planes[:, :, scaled(rows, 2), scaled(cols, 2)], cont, alpha)
-        core = x[0, :, scaled(cr, CELL), scaled(cc, CELL)].clamp(0, 1).mul(255).round().to(torch.uint8)
-        r, c = CELL * (rows.start + cr.start), CELL * (cols.start + cc.start)
-        out[r : r + core.shape[1], c : c + core.shape[2]] = core.permute(1, 2, 0).cpu().numpy()
-        if progress:
-            progress(1 - left + left * (k + 1) / len(parts))
-    return out
+        return (x.clamp(0, 1).mul(255).round().to(torch.uint8),)
+
+    return rows_first(*in_tiles(geo, (CELL,), work, progress))
 
 
 @torch.inference_mode()
@@ -197,7 +211,7 @@ def latents(
         scaled = scaled * (steps.abs() >= torch.from_numpy(least).to(steps))
     scaled = scaled.clamp(-LATENT_MAX, LATENT_MAX)
     z = model.nets.hyper(scaled).round().clamp(-LATENT_MAX, LATENT_MAX)
-    y, z = (v[0].permute(1, 2, 0).cpu().numpy().astype(np.int64) for v in (scaled, z))
+    y, z = (rows_first(v).astype(np.int64) for v in (scaled, z))
     return z, y
 
 

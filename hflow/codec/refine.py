@@ -185,7 +185,7 @@ class Part:
 
 def integers(x: Tensor) -> np.ndarray:
     """(1, C, h, w) of whole numbers to (h, w, C)."""
-    return x.detach()[0].permute(1, 2, 0).cpu().numpy().astype(np.int64)
+    return pixels.rows_first(x.detach()).astype(np.int64)
 
 
 class Search:
