@@ -40,6 +40,7 @@ CLIP = 0.3  # of one value in one step
 FIRST = 2.0  # the rate's weight, in those that would keep the size if it went by gradients: rounded values weigh more
 STEER, TRIM = 8.0, 0.3  # answer of the rate's weight to an excess now, and to the sum of excesses
 WIDE = 0.15  # excesses beyond this count no more
+THROUGH = 0, 4, 6  # residual blocks of the decoder that gradients go through: all would be a third more of their time
 FRESH = 2  # steps from one look at likeness in full size to the next
 TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and margin of a tile
 TINY = 1e-12
@@ -115,7 +116,8 @@ class Refiner:
         nets = self.model.nets
         dequantised = (y + part.answer) / nets.gain(rate)
         with mixed(self.model.device):
-            x = nets.decoder(part.of_grid(self.planes, 2), nets.decoder.correction(dequantised, rate)).float()
+            cont = nets.decoder.correction(dequantised, rate)
+            x = nets.decoder(part.of_grid(self.planes, 2), cont, through=THROUGH).float()
         return x[:, :, part.core[0], part.core[1]]
 
 

@@ -6,7 +6,7 @@ control): h + alpha * (scale(c, h) * h + shift(c, h)). alpha = 0 leaves the code
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,26 @@ class Transform(nn.Module):
         return h + alpha * change if isinstance(alpha, Tensor) else torch.add(h, change, alpha=alpha)
 
 
+class _Given(torch.autograd.Function):
+    """Residual blocks of h (B, C, H, W) that gradients pass by: what the blocks add counts as given."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, blocks: nn.Sequential) -> Tensor:
+        out: Tensor = blocks(h)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def _body(blocks: nn.Sequential, h: Tensor, through: int | None) -> Tensor:
+    """All of the residual blocks, gradients through the first ones only; None: through all."""
+    if through is None or through >= len(blocks):
+        return cast(Tensor, blocks(h))
+    return cast(Tensor, _Given.apply(blocks[:through](h), blocks[through:]))
+
+
 class FusionDecoder(nn.Module):
     """Token vectors and continuous features to an image.
 
@@ -110,19 +130,24 @@ class FusionDecoder(nn.Module):
             cast(nn.Conv2d, self.full[1]).weight.mul_(0.1)
 
     def forward(
-        self, tokens: Tensor, cont: Features, alpha: Tensor | float = 1.0, depth: tuple[int, ...] = ()
-    ) -> Tensor:
-        """depth: with so many of the residual blocks at 1/16, 1/8 and 1/4 only, a rougher picture sooner, as it is."""
+        self, tokens: Tensor, cont: Features, alpha: Tensor | float = 1.0, depth: tuple[int, ...] = (),
+        through: tuple[int, ...] = (),
+    ) -> Tensor:  # fmt: skip
+        """depth: with so many of the residual blocks at 1/16, 1/8 and 1/4 only, a rougher picture sooner, as it is.
+
+        through: gradients take what blocks beyond so many add as given, for rougher ones sooner.
+        """
         c16, c8, c4, base = cont
         n16, n8, n4 = depth or self.depth
+        g16, g8, g4 = through or (None, None, None)
         h = self.inp(tokens)
         own = alpha.to(h.dtype) if isinstance(alpha, Tensor) else alpha
         h = self.t16(h, c16, own)
-        h = self.up8(F.leaky_relu(self.body16[:n16](h), 0.1))
+        h = self.up8(F.leaky_relu(_body(self.body16[:n16], h, g16), 0.1))
         h = self.t8(h, c8, own)
-        h = self.up4(F.leaky_relu(self.body8[:n8](h), 0.1))
+        h = self.up4(F.leaky_relu(_body(self.body8[:n8], h, g8), 0.1))
         h = self.t4(h, c4, own)
-        h = self.up1(F.leaky_relu(self.body4[:n4](h), 0.1))
+        h = self.up1(F.leaky_relu(_body(self.body4[:n4], h, g4), 0.1))
         # The last layers run in fp32: they smooth across the pixel-shuffle's lattice, and rounding there is visible.
         # Not in training on a GPU, where they would take a tenth of a step.
         quick = self.training and h.is_cuda
