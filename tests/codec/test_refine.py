@@ -90,6 +90,27 @@ def test_channels_are_brought_closer_but_the_faintest_stay_faint(search: Search)
     assert next_to_nothing / one < 1e-4
 
 
+def test_gradients_take_what_some_blocks_add_as_given_and_the_picture_is_the_same() -> None:
+    """With none of them to go through, they are those of a decoder whose residuals are constants: x + c has slope 1."""
+    decoder = load(bundles.default()).nets.decoder
+    torch.manual_seed(0)
+    tokens = torch.zeros(1, decoder.inp.in_channels, 4, 6)
+    cont = decoder.correction(
+        torch.randn(1, decoder.correction.coarse + 4 * decoder.correction.fine, 2, 3), torch.ones(1)
+    )
+    pictures, slopes = [], []
+    for through in ((), (1, 1, 1), (0, 0, 0)):
+        c16 = cont[0].clone().requires_grad_(True)
+        x = decoder(tokens, (c16, *cont[1:]), through=through)
+        pictures.append(x.detach())
+        slopes.append(torch.autograd.grad(x.square().sum(), c16)[0])
+    assert torch.equal(pictures[0], pictures[1])
+    assert torch.equal(pictures[0], pictures[2])
+    assert torch.equal(slopes[0], slopes[1])
+    assert not torch.equal(slopes[0], slopes[2])
+    assert float((slopes[0] * slopes[2]).sum()) > 0  # but the same way, roughly
+
+
 @pytest.mark.parametrize("tune", TUNES)
 def test_what_moves_the_pixels_is_the_slope_of_the_cost(tune: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Along a random direction, at both scales; a step later, when only the half-size likeness is new, nearly so.
