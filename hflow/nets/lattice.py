@@ -125,25 +125,27 @@ def _box(x: Tensor, dim: int) -> Tensor:
     for k in range(1, min(SMOOTH // 2 + 1, n)):
         out.narrow(dim, k, n - k).add_(x.narrow(dim, 0, n - k))
         out.narrow(dim, 0, n - k).add_(x.narrow(dim, k, n - k))
-    count = _window(n, SMOOTH, x.device).sum(1)
+    _, count = _window(n, SMOOTH, x.device)
     return out.div_(count[:, None] if dim == 2 else count)
 
 
 def _mean(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Of `size` places, down and along, around each, as many as there are."""
-    down, along = (_window(n, k, x.device) for n, k in zip(x.shape[2:], size, strict=True))
-    return (down / down.sum(1, keepdim=True)) @ x @ (along / along.sum(1, keepdim=True)).T
+    (down, _), (along, _) = (_window(n, k, x.device) for n, k in zip(x.shape[2:], size, strict=True))
+    return down @ x @ along.T
 
 
 def _count(x: Tensor, size: tuple[int, int]) -> Tensor:
     """How many there are around each, (h, w)."""
-    down, along = (_window(n, k, x.device).sum(1) for n, k in zip(x.shape[2:], size, strict=True))
+    (_, down), (_, along) = (_window(n, k, x.device) for n, k in zip(x.shape[2:], size, strict=True))
     return down[:, None] * along
 
 
 @lru_cache(64)
-def _window(n: int, size: int, device: torch.device) -> Tensor:
-    """(n, n): 1 where two of n places are within a window of `size`."""
+def _window(n: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What makes means over a window of `size` of n places, (n, n), and how many there are in each, (n,)."""
     with torch.inference_mode(False):  # it will be asked for again, for gradients perhaps
         k = torch.arange(n, device=device)
-        return ((k[:, None] - k).abs() <= size // 2).float()
+        near = ((k[:, None] - k).abs() <= size // 2).float()
+        count = near.sum(1)
+        return near / count[:, None], count
