@@ -60,7 +60,8 @@ def in_tiles(geo: Geometry, scales: tuple[int, ...], work: Work, progress: Progr
     for n, (rows, cols, core_rows, core_cols) in enumerate(parts):
         found = work(rows, cols)
         if not out:
-            out = [f.new_empty(1, f.shape[1], k * geo.h, k * geo.w) for f, k in zip(found, scales, strict=True)]
+            empty = [f.new_empty(1, k * geo.h, k * geo.w, f.shape[1]) for f, k in zip(found, scales, strict=True)]
+            out = [f.permute(0, 3, 1, 2) for f in empty]  # channels last, as networks and pictures have them
         for whole, part, k in zip(out, found, scales, strict=True):
             core = part[:, :, scaled(core_rows, k), scaled(core_cols, k)]
             r, c = k * (rows.start + core_rows.start), k * (cols.start + core_cols.start)
@@ -70,8 +71,13 @@ def in_tiles(geo: Geometry, scales: tuple[int, ...], work: Work, progress: Progr
     return out
 
 
+def part_of(progress: Progress, start: float, end: float) -> Progress:
+    """Tells the share done of a part of the work as a share of the whole."""
+    return progress and (lambda share: progress(start + (end - start) * share))
+
+
 def rows_first(x: Tensor) -> np.ndarray:
-    """(1, C, H, W) to an array (H, W, C)."""
+    """(1, C, H, W) to an array (H, W, C); copies nothing on a CPU where the channels are last."""
     return x[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
@@ -147,10 +153,10 @@ def synthesize(
         planes = token_planes(model, geo, tokens, sent)
     done = 0.5  # of a decoder's time, when its indices are there
     if y is not None and fidelity and looks > 1:
-        y = looked(model, geo, level or 0, y, planes, progress and (lambda share: progress(0.5 + 0.25 * share)))
+        y = looked(model, geo, level or 0, y, planes, part_of(progress, done, 0.75))
         done = 0.75
-    shown = progress and (lambda share: progress(done + (1 - done) * share))
-    return synthesize_cells(model, geo, level, y, planes, fidelity, shown)[: geo.height, : geo.width]
+    cells = synthesize_cells(model, geo, level, y, planes, fidelity, part_of(progress, done, 1.0))
+    return cells[: geo.height, : geo.width]
 
 
 @torch.inference_mode()

@@ -72,7 +72,7 @@ class TorchOps:
         return self.linear(rows.reshape(b, h, w, 9 * c), layer)
 
     def shift(self, x: Tensor, bits: int, limit: int) -> Tensor:
-        # Powers of two: product and sum are exact below 2^24, in one pass. All in place: most of the time is memory's.
+        # Powers of two: product and sum are exact below 2^24, in one pass; the rest is done in place.
         return torch.add(HALF if bits > 0 else ZERO, x, alpha=2.0**-bits).floor_().clamp_(-limit - 1, limit)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:

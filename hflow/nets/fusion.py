@@ -99,11 +99,10 @@ class _Given(torch.autograd.Function):
         return grad, None
 
 
-def _body(blocks: nn.Sequential, h: Tensor, through: int | None) -> Tensor:
-    """All of the residual blocks, gradients through the first ones only; None: through all."""
-    if through is None or through >= len(blocks):
-        return cast(Tensor, blocks(h))
-    return cast(Tensor, _Given.apply(blocks[:through](h), blocks[through:]))
+def _body(blocks: nn.Sequential, h: Tensor, through: int) -> Tensor:
+    """All of the residual blocks, gradients through the first ones only."""
+    h = blocks[:through](h)
+    return cast(Tensor, _Given.apply(h, blocks[through:])) if through < len(blocks) else h
 
 
 class FusionDecoder(nn.Module):
@@ -139,7 +138,7 @@ class FusionDecoder(nn.Module):
         """
         c16, c8, c4, base = cont
         n16, n8, n4 = depth or self.depth
-        g16, g8, g4 = through or (None, None, None)
+        g16, g8, g4 = through or self.depth
         h = self.inp(tokens)
         own = alpha.to(h.dtype) if isinstance(alpha, Tensor) else alpha
         h = self.t16(h, c16, own)
@@ -153,6 +152,6 @@ class FusionDecoder(nn.Module):
         quick = self.training and h.is_cuda
         with torch.autocast(h.device.type, enabled=quick and torch.is_autocast_enabled(h.device.type)):
             h = h if quick else h.float()
-            h = F.leaky_relu(self.full[0](h), 0.1, inplace=True) + h
+            h = F.leaky_relu_(self.full[0](h), 0.1) + h
             x: Tensor = self.full[1](h).float() + 0.5 + alpha * base.float()
             return x if depth or not self.lattice else without_lattice(x, self.lattice)

@@ -67,13 +67,13 @@ def _marks(part: Tensor, size: int) -> Tensor:
         peak = (1 - PEAK * seen.power.sqrt() / height.clamp(min=TINY)).clamp(min=0)
         alike = (part.reshape(seen.mean.shape) * seen.mean).mean((1, 2), keepdim=True)
         strength = (alike / seen.power.clamp(min=TINY)).clamp(0, VARIES)
-    return seen.less((seen.much + (1 - seen.much) * peak) * strength, part)
+    return seen.taken((seen.much + (1 - seen.much) * peak) * strength, part.shape)
 
 
 def _stripes(part: Tensor, size: int, own: tuple[int, int]) -> Tensor:
     """What is to go of lines of cells, (B, C, rows, 1, h, w) or (B, C, 1, columns, h, w), that run through `own`."""
     seen = _compared(part, STRIPES, size, own)
-    return seen.less(seen.much * (2 - seen.lattice.sqrt() / LOUD).clamp(0, 1), part)
+    return seen.taken(seen.much * (2 - seen.lattice.sqrt() / LOUD).clamp(0, 1), part.shape)
 
 
 class Seen(NamedTuple):
@@ -87,10 +87,9 @@ class Seen(NamedTuple):
     lattice: Tensor
     much: Tensor
 
-    def less(self, much: Tensor, part: Tensor) -> Tensor:
-        """So much of the lattice, as `part` has its axes."""
-        gain = (much * (self.lattice / self.power.clamp(min=TINY))).detach()
-        return (self.mean * gain).view(part.shape)
+    def taken(self, much: Tensor, shape: torch.Size) -> Tensor:
+        """So much of the lattice, in the shape of what was compared."""
+        return (self.mean * (much * (self.lattice / self.power.clamp(min=TINY)))).view(shape)
 
 
 def _compared(part: Tensor, kind: Kind, size: int, own: tuple[int, int]) -> Seen:
