@@ -47,6 +47,17 @@ def shuffle_last(x: Tensor, r: int) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3).reshape(b, h * r, w * r, c // r**2).permute(0, 3, 1, 2)
 
 
+def laid_out(x: Tensor, r: int) -> Tensor:
+    """Pixel shuffle of channels in the order (row, column, channel): (B, r^2 * C, H, W) to (B, C, r * H, r * W).
+
+    With channels last in memory a row of a cell is one piece, forward and backward; in the order of `F.pixel_shuffle`
+    every value moves by itself.
+    """
+    b, c, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h, w, r, c // r).transpose(2, 3)
+    return x.reshape(b, h * r, w * r, c // r**2).permute(0, 3, 1, 2)
+
+
 def blocks_of(x: Tensor, weight: Tensor, size: int) -> Tensor:
     """Convolution of (B, C, H, W) with `weight` (cout, C, size, size), its stride as large as its kernel.
 
@@ -93,7 +104,10 @@ class Up(nn.Module):
             bias.view(cout, n).copy_(bias.view(cout, n)[:, :1].expand(cout, n).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return to_space(self.proj(x), self.factor)
+        proj, n = self.proj, self.factor**2
+        assert proj.bias is not None
+        weight, bias = (p.unflatten(0, (-1, n)).transpose(0, 1).flatten(0, 1) for p in (proj.weight, proj.bias))
+        return laid_out(F.conv2d(x, weight, bias, padding=proj.padding), self.factor)
 
 
 def stack(channels: int, depth: int) -> nn.Sequential:

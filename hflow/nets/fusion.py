@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hflow.nets.blocks import Up, conv, stack, to_depth, to_space
 from hflow.nets.config import NetConfig
-from hflow.nets.lattice import without_lattice
+from hflow.nets.lattice import lattice_of
 from hflow.nets.linear import BLOCK, basis, fine_order, lapped, order, synthesize
 
 Features = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -134,7 +134,8 @@ class FusionDecoder(nn.Module):
     ) -> Tensor:  # fmt: skip
         """depth: with so many of the residual blocks at 1/16, 1/8 and 1/4 only, a rougher picture sooner, as it is.
 
-        through: gradients take what blocks beyond so many add as given, for rougher ones sooner.
+        through: gradients take what blocks beyond so many add, and what is taken out in the end, as given, for rougher
+        ones sooner.
         """
         c16, c8, c4, base = cont
         n16, n8, n4 = depth or self.depth
@@ -148,10 +149,12 @@ class FusionDecoder(nn.Module):
         h = self.t4(h, c4, own)
         h = self.up1(F.leaky_relu(_body(self.body4[:n4], h, g4), 0.1))
         # The last layers run in fp32: they smooth across the pixel-shuffle's lattice, and rounding there is visible.
-        # Not in training on a GPU, where they would take a tenth of a step.
-        quick = self.training and h.is_cuda
+        # Not in training on a GPU and on the way to gradients alone, where they would take a tenth of a step.
+        quick = bool(through) or (self.training and h.is_cuda)
         with torch.autocast(h.device.type, enabled=quick and torch.is_autocast_enabled(h.device.type)):
             h = h if quick else h.float()
             h = F.leaky_relu_(self.full[0](h), 0.1) + h
             x: Tensor = self.full[1](h).float() + 0.5 + alpha * base.float()
-            return x if depth or not self.lattice else without_lattice(x, self.lattice)
+            if depth or not self.lattice:
+                return x
+            return x - lattice_of(x.detach() if through else x, self.lattice)

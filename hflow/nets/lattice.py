@@ -25,6 +25,7 @@ UPTO = 0.4  # of what is plain, how much is taken out: the rest is grain, withou
 PEAK = 1.0  # of the root mean square of marks; what stands out more is taken out whatever the share
 LOUD = 2 / 255  # root mean square of stripes; a decoder's are fainter, louder ones are a fence
 VARIES = 2.0  # a cell's marks are at most so much stronger than its neighbours'
+PLACES = 1, 3, 5  # of a cell: colour, row and column
 TINY = 1e-9
 
 
@@ -50,34 +51,41 @@ def without_lattice(x: Tensor, reach: int) -> Tensor:
 
     Gradients take as given what is coarse, and how much of the rest is removed.
     """
+    return x - lattice_of(x, reach)
+
+
+def lattice_of(x: Tensor, reach: int) -> Tensor:
+    """What `without_lattice` takes out."""
     b, c, height, width = x.shape
-    cells = (x - _smooth(x)).view(b, c, height // CELL, CELL, width // CELL, CELL).permute(0, 1, 3, 5, 2, 4)
-    down, along, even = cells.mean(2, keepdim=True), cells.mean(3, keepdim=True), cells.mean((2, 3), keepdim=True)
+    x = x.contiguous()  # one colour after the other: columns of a cell lie side by side
+    cells = (x - _smooth(x)).view(b, c, height // CELL, CELL, width // CELL, CELL)
+    down, along = cells.mean(3, keepdim=True), cells.mean(5, keepdim=True)
+    even = down.mean(5, keepdim=True)
     size = 2 * reach + 1
-    taken = _marks(cells - down - along + even, size)
-    taken = taken + _stripes(down - even, size, (size, 1)) + _stripes(along - even, size, (1, size))
-    return x - taken.permute(0, 1, 4, 2, 5, 3).reshape(x.shape)
+    taken = _marks((cells - down).sub_(along - even), size)  # in place: memory anew takes its time
+    taken.add_(_stripes(down - even, size, (size, 1))).add_(_stripes(along - even, size, (1, size)))
+    return taken.view(x.shape)
 
 
 def _marks(part: Tensor, size: int) -> Tensor:
-    """What is to go of single places of cells, (B, C, rows, columns, h, w)."""
+    """What is to go of single places of cells, (B, C, h, rows, w, columns)."""
     seen = _compared(part, MARKS, size, (1, 1))
     with torch.no_grad():
         height = seen.mean.square().mean(1, keepdim=True).sqrt()
         peak = (1 - PEAK * seen.power.sqrt() / height.clamp(min=TINY)).clamp(min=0)
-        alike = (part.reshape(seen.mean.shape) * seen.mean).mean((1, 2), keepdim=True)
+        alike = (part * seen.mean).mean(PLACES, keepdim=True)
         strength = (alike / seen.power.clamp(min=TINY)).clamp(0, VARIES)
-    return seen.taken((seen.much + (1 - seen.much) * peak) * strength, part.shape)
+    return seen.taken((seen.much + (1 - seen.much) * peak) * strength)
 
 
 def _stripes(part: Tensor, size: int, own: tuple[int, int]) -> Tensor:
-    """What is to go of lines of cells, (B, C, rows, 1, h, w) or (B, C, 1, columns, h, w), that run through `own`."""
+    """What is to go of lines of cells, (B, C, h, rows, w, 1) or (B, C, h, 1, w, columns), that run through `own`."""
     seen = _compared(part, STRIPES, size, own)
-    return seen.taken(seen.much * (2 - seen.lattice.sqrt() / LOUD).clamp(0, 1), part.shape)
+    return seen.taken(seen.much * (2 - seen.lattice.sqrt() / LOUD).clamp(0, 1))
 
 
 class Seen(NamedTuple):
-    """What cells and their neighbours share: the mean (B, C, places, h, w); all else is (B, 1, 1, h, w).
+    """What cells and their neighbours share: the mean (B, C, h, rows, w, columns); all else is (B, 1, h, 1, w, 1).
 
     power: of the mean. lattice: how much of that is one. much: how much of the lattice is to go, from 0 to 1.
     """
@@ -87,40 +95,45 @@ class Seen(NamedTuple):
     lattice: Tensor
     much: Tensor
 
-    def taken(self, much: Tensor, shape: torch.Size) -> Tensor:
-        """So much of the lattice, in the shape of what was compared."""
-        return (self.mean * (much * (self.lattice / self.power.clamp(min=TINY)))).view(shape)
+    def taken(self, much: Tensor) -> Tensor:
+        """So much of the lattice."""
+        return self.mean * (much * (self.lattice / self.power.clamp(min=TINY)))
 
 
 def _compared(part: Tensor, kind: Kind, size: int, own: tuple[int, int]) -> Seen:
-    """A part of each cell, (B, C, rows, columns, h, w), with that of `size` cells down and along.
+    """A part of each cell, (B, C, h, rows, w, columns), with that of `size` cells down and along.
 
     own: how many of those, down and along, say the same as the cell itself and are no witnesses.
     """
-    b, c, _, _, h, w = part.shape
-    flat, whole = part.reshape(b, -1, h, w), (size, size)
-    mean = _mean(flat, whole)
+    whole = size, size
+    mean = _mean(part, whole)
     with torch.no_grad():
-        count = _count(flat, whole) / _count(flat, own)
-        every = _mean(_mean(flat, own).square().mean(1, keepdim=True), whole)
-        power = mean.square().mean(1, keepdim=True)
+        count = _count(part, whole) / _count(part, own)
+        every = _mean(_power(_mean(part, own)), whole)
+        power = _power(mean)
         lattice = ((power - every / count) / (1 - 1 / count).clamp(min=TINY)).clamp(min=0) * (count >= kind.least)
         plain = ((lattice / every.clamp(min=TINY) - kind.faint) / (kind.plain - kind.faint)).clamp(0, 1)
         much = kind.first + (UPTO - kind.first) * plain
-    return Seen(mean.view(b, c, -1, h, w), power[:, :, None], lattice[:, :, None], much[:, :, None])
+    return Seen(mean, power, lattice, much)
+
+
+def _power(part: Tensor) -> Tensor:
+    """Mean square of each cell."""
+    return part.square().mean(PLACES, keepdim=True)
 
 
 @torch.no_grad()
 def _smooth(x: Tensor) -> Tensor:
     """Means over boxes, twice; one direction after the other is faster."""
+    out, spare = torch.empty_like(x), torch.empty_like(x)
     for dim in (2, 3) * 2:
-        x = _box(x, dim)
+        x, out, spare = _box(x, dim, out), spare, out
     return x
 
 
-def _box(x: Tensor, dim: int) -> Tensor:
+def _box(x: Tensor, dim: int, out: Tensor) -> Tensor:
     """Means of SMOOTH places along `dim`, of as many as there are (adding moved copies takes a tenth of pooling)."""
-    n, out = x.shape[dim], x.clone()
+    n, out = x.shape[dim], out.copy_(x)
     for k in range(1, min(SMOOTH // 2 + 1, n)):
         out.narrow(dim, k, n - k).add_(x.narrow(dim, 0, n - k))
         out.narrow(dim, 0, n - k).add_(x.narrow(dim, k, n - k))
@@ -129,15 +142,19 @@ def _box(x: Tensor, dim: int) -> Tensor:
 
 
 def _mean(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Of `size` places, down and along, around each, as many as there are."""
-    (down, _), (along, _) = (_window(n, k, x.device) for n, k in zip(x.shape[2:], size, strict=True))
-    return down @ x @ along.T
+    """Of `size` cells, down and along, around each, as many as there are; x (B, C, h, rows, w, columns)."""
+    b, c, h, _, w, _ = x.shape
+    if size[0] > 1:
+        x = (_window(h, size[0], x.device)[0] @ x.reshape(b, c, h, -1)).view(x.shape)
+    if size[1] > 1:
+        x = _window(w, size[1], x.device)[0] @ x
+    return x
 
 
 def _count(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """How many there are around each, (h, w)."""
-    (_, down), (_, along) = (_window(n, k, x.device) for n, k in zip(x.shape[2:], size, strict=True))
-    return down[:, None] * along
+    """How many there are around each, (h, 1, w, 1)."""
+    (_, down), (_, along) = (_window(n, k, x.device) for n, k in zip((x.shape[2], x.shape[4]), size, strict=True))
+    return (down[:, None] * along)[:, None, :, None]
 
 
 @lru_cache(64)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hflow.nets.blocks import to_space
+from hflow.nets.blocks import laid_out
 
 BLOCK = 32
 # Luminance-like, red-blue, green-magenta; orthonormal rows.
@@ -77,9 +77,9 @@ def synthesize(y: Tensor, pictures: Tensor) -> Tensor:
     """
     c, half = pictures.shape[0], pictures.shape[-1] // 4
     block = 2 * half
-    kernel = pictures.view(c, 3, 2, block, 2, block).flip(2, 4).permute(1, 3, 5, 0, 2, 4).reshape(-1, c, 2, 2)
+    kernel = pictures.view(c, 3, 2, block, 2, block).flip(2, 4).permute(3, 5, 1, 0, 2, 4).reshape(-1, c, 2, 2)
     blocks = F.conv2d(F.pad(y, (1, 1, 1, 1), "replicate"), kernel)
-    return to_space(blocks, block)[:, :, half:-half, half:-half]
+    return laid_out(blocks, block)[:, :, half:-half, half:-half]
 
 
 def _channels(coarse: int, fine: int) -> list[tuple[int, float, float]]:
