@@ -143,27 +143,41 @@ def _prior(model: Model, geo: Geometry, level: int) -> tuple[np.ndarray, np.ndar
 
 @torch.inference_mode()
 @exact
-def _run(
-    model: Model, geo: Geometry, level: int, coder: _Coder, z: np.ndarray | None, y: np.ndarray | None,
-    bounds: Bounds | None = None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """z (zh, zw, Cz) and y (h, w, C) through `coder`; None where they are to be read. Returns both.
+def _write(
+    model: Model, geo: Geometry, level: int, coder: _Coder, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None
+) -> None:
+    """z (zh, zw, Cz) and y (h, w, C) through `coder`, in coding order.
 
     bounds: the least and the greatest that each value of y should be, (h, w, C) both.
     """
     ops, cfg = model.ops, model.cfg
-    mean, scale = _prior(model, geo, level)
-    z = coder.group(None if z is None else z.ravel(), mean, scale).reshape(geo.zh, geo.zw, cfg.hyper)
-    found = np.zeros((geo.h, geo.w, cfg.latent), dtype=np.int64)
+    coder.group(z.ravel(), *_prior(model, geo, level))
+    at = ops.index([anchor(level, cfg.rates)])
+    hyper = C.hyper_features(ops, model.tables, model.latent, ops.const(z[None]), at, geo.h, geo.w)
+    both = ops.cat(C.known(ops, model.tables, model.latent, hyper, cfg, ops.const(y[None]), model.local))
+    means, scales = np.split(ops.numpy(both)[0], 2, axis=-1)
+    for part in chain(*_places(model, geo)):
+        within = None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
+        coder.group(y[part].ravel(), means[part].ravel(), scales[part].ravel(), within)
+
+
+@torch.inference_mode()
+@exact
+def _read(
+    model: Model, geo: Geometry, level: int, coder: _Coder, bounds: Bounds | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """z (zh, zw, Cz) and y (h, w, C) as `coder` finds them; bounds as for `_write`."""
+    ops, cfg = model.ops, model.cfg
+    z = coder.group(None, *_prior(model, geo, level)).reshape(geo.zh, geo.zw, cfg.hyper)
+    y = np.zeros((geo.h, geo.w, cfg.latent), dtype=np.int64)
     places = _places(model, geo)
 
     def code(s: int, turn: int, params: np.ndarray) -> np.ndarray:
         here, channels = part = places[s][turn]
-        given = None if y is None else y[part].ravel()
         within = None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
         means, scales = np.split(params[here].astype(np.int64, copy=False), 2, axis=1)
-        found[part] = coder.group(given, means.ravel(), scales.ravel(), within).reshape(means.shape)
-        return found[..., channels]
+        y[part] = coder.group(None, means.ravel(), scales.ravel(), within).reshape(means.shape)
+        return y[..., channels]
 
     def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
         params = ops.numpy(ops.cat([mean, scale]))[0]  # one wait for a GPU, not two
@@ -174,15 +188,15 @@ def _run(
         recording.play(z, at, code)
     else:
         recorded.walk(model, ops.const(z[None]), ops.index([at]), geo.h, geo.w, fill)
-    if np.abs(found).max(initial=0) > LIMIT:
+    if np.abs(y).max(initial=0) > LIMIT:
         raise FormatError("damaged: a latent is out of range")
-    return z, found
+    return z, y
 
 
 def write(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None) -> bytes:
     """The section's bytes."""
     coder = _Writer(model)
-    _run(model, geo, level, coder, z, y, bounds)
+    _write(model, geo, level, coder, z, y, bounds)
     return coder.coder.finish()
 
 
@@ -191,7 +205,7 @@ def measure(
 ) -> float:
     """Its size in bits, without writing it; at most a byte below the truth."""
     coder = _Meter(model)
-    _run(model, geo, level, coder, z, y, bounds)
+    _write(model, geo, level, coder, z, y, bounds)
     return coder.bits
 
 
@@ -204,7 +218,7 @@ def read_both(
     model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """z (zh, zw, Cz) and y: what `write` was given. FormatError if the bytes cannot be."""
-    return _run(model, geo, level, _Reader(model, data), None, None, bounds)
+    return _read(model, geo, level, _Reader(model, data), bounds)
 
 
 def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray:
@@ -213,7 +227,7 @@ def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray
     FormatError if not even z is whole.
     """
     coder = _CutReader(model, data)
-    _, y = _run(model, geo, level, coder, None, None)
+    _, y = _read(model, geo, level, coder)
     if not coder.groups:
         raise FormatError(f"too short: {len(data)} bytes of the continuous stream do not make a picture")
     return y
@@ -222,7 +236,7 @@ def read_cut(model: Model, geo: Geometry, level: int, data: bytes) -> np.ndarray
 def read_known(model: Model, geo: Geometry, level: int, data: bytes, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     """y (h, w, C) of a stream whose end may be missing, 0 where it is, and what of it is there, (h, w, C) bool."""
     coder = _CutReader(model, data)
-    _, y = _run(model, geo, level, coder, None, None, bounds)
+    _, y = _read(model, geo, level, coder, bounds)
     known = np.zeros(y.shape, dtype=bool)
     for (here, channels), group in zip(chain(*_places(model, geo)), coder.known[1:], strict=True):
         known[here, channels] = group.reshape(int(here.sum()), channels.stop - channels.start)
@@ -257,7 +271,7 @@ def read_map(
 ) -> tuple[np.ndarray, np.ndarray]:
     """y (h, w, C) and how many bits each cell took (h, w); those of z are shared out evenly."""
     coder = _Mapper(model, _CutReader(model, data) if cut else _Reader(model, data))
-    _, y = _run(model, geo, level, coder, None, None, bounds)
+    _, y = _read(model, geo, level, coder, bounds)
     z = coder.groups[0].reshape(geo.zh, geo.zw, -1).sum(2) / 16
     spent = np.repeat(np.repeat(z, 4, 0), 4, 1)[: geo.h, : geo.w].copy()
     for (here, channels), group in zip(chain(*_places(model, geo)), coder.groups[1:], strict=True):

@@ -30,7 +30,7 @@ from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
 STEPS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 36)  # gradient steps of each effort, 0 to 9; a candidate after the last
-LOOKS = 4, 14  # and after these, with a new answer of the decoder's second look to it
+LOOKS = 4, 14  # and after these on the way, with a new answer of the decoder's second look to it
 PACE, SLOWER = 0.0385, 0.8  # mean move of a value in the first step, in quantizer steps; its fall, a power of the step
 LATEST = 0.6  # share of the newest gradient in a move; more of the older ones is to move by what no longer holds
 SETTLE = 0.07  # least share of the newest rounding in their mean: where a value wavers, most of the last steps decide
@@ -260,14 +260,17 @@ class Search:
 
     @exact
     @torch.no_grad()
-    def look(self) -> None:
-        """Make a file of the latent as it is, and keep it if it is better."""
+    def look(self, ask: bool = False) -> None:
+        """Make a file of the latent as it is, and keep it if it is better.
+
+        ask: what a decoder's second look answers to it; all that follows is decoded with that.
+        """
         for _ in range(TRIES):
             if (y := self.fitting()) is None:
                 return
             found = self.coded(y)
             if found.size <= self.budget:
-                if self.steps in LOOKS:
+                if ask:
                     self.picture.ask(found)
                 if (cost := self.picture.cost(found)) < self.cost:
                     self.best, self.cost = found, cost
@@ -317,7 +320,7 @@ def refine(
     for step in range(1, steps + 1):
         search.step()
         if due := step in LOOKS or step == steps:
-            search.look()
+            search.look(ask=step < steps)
         if watch is not None and not watch(step / steps, search.cost, search.first):
             if not due:
                 search.look()

@@ -6,9 +6,6 @@ integers that a decoder will have, so a value's gradient tells what it costs its
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,17 +31,8 @@ def stream_bits(model: Model, level: int, y: Tensor, hard: Tensor, z: Tensor) ->
     total = table_bits(z, mean, scale, cfg.scales).sum()
     rounded = float(table_bits(round_ste(z.detach()), mean, scale, cfg.scales).sum())
     hyper = C.hyper_features(ops, t, p, round_ste(z), at, h, w)
-    ends = np.cumsum([0, *cfg.slices])
-
-    def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
-        nonlocal total, rounded
-        here = slice(ends[s], ends[s + 1])
-        known = torch.from_numpy(mask[None, :, :, None]).to(y.device)
-        total = total + (table_bits(y[..., here], mean, scale, cfg.scales) * known).sum()
-        with torch.no_grad():
-            rounded += float((table_bits(hard[..., here], mean, scale, cfg.scales) * known).sum())
-        return hard[..., here]
-
-    for _ in C.walk(ops, t, p, hyper, cfg, fill, model.local):
-        pass
+    mean, scale = C.known(ops, t, p, hyper, cfg, hard, model.local)
+    total = total + table_bits(y, mean, scale, cfg.scales).sum()
+    with torch.no_grad():
+        rounded += float(table_bits(hard, mean, scale, cfg.scales).sum())
     return total, rounded

@@ -48,6 +48,9 @@ class TorchOps:
     def cat(self, xs: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(xs), -1)
 
+    def stack(self, xs: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(xs))
+
     def pad(self, x: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
         return F.pad(x, (0, 0, left, right, top, bottom))
 

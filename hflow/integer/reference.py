@@ -33,6 +33,10 @@ class NumpyOps:
     def cat(self, xs: Sequence[Array]) -> Array:
         return np.concatenate(xs, axis=-1)
 
+    def stack(self, xs: Sequence[Array]) -> Array:
+        """One batch after the other."""
+        return np.concatenate(xs)
+
     def pad(self, x: Array, top: int, bottom: int, left: int, right: int) -> Array:
         """Zeros around the two grid axes of (B, H, W, C)."""
         return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))

@@ -131,10 +131,17 @@ def by_source(ops: Any, p: Any, cfg: NetConfig) -> Local:
     )
 
 
-def slice_params(ops: Any, t: dict[str, Any], p: Any, x: Any, scales: int) -> tuple[Any, Any]:
-    """What `local` and `own` say, (B, h, w, wide), to means in eighths and scale indices, both (B, h, w, C)."""
+def slice_params(
+    ops: Any, t: dict[str, Any], p: Any, x: Any, scales: int, pick: Callable[[Any], Any] = lambda x: x
+) -> tuple[Any, Any]:
+    """What `local` and `own` say, (B, h, w, wide), to means in eighths and scale indices, both (B, h, w, C).
+
+    pick: of several passes, one after the other in the batch, what each cell needs; from there on cells are on their
+    own.
+    """
     x = ops.table(x, t["gelu"])
     g = ops.shift(ops.linear(ops.grid_mean(x), p.everywhere), p.everywhere.acc_bits - S.ACT, 127)
+    x, g = pick(x), pick(g)
     x = ops.table(ops.shift(ops.linear(x, p.mix), p.mix.acc_bits - S.ACT, 127) + g, t["gelu"])
     out = ops.linear(x, p.out)
     c = out.shape[-1] // 2
@@ -182,18 +189,60 @@ def walk(
         now: Any = 0
         here, sums = sums[..., :wide], sums[..., wide:]
         x = first = ops.shift(here, part.local.acc_bits - S.ACT, 127)
+        own = local.own[s] if local.own else None
         for turn, (mask, ones) in enumerate(masks[s]):
             if turn:
-                told = ops.table(now, t["squash"])
-                if cfg.passes:
-                    own = part.own[turn - 1]
-                    x = first + ops.shift(ops.conv3(told, own), own.acc_bits - S.ACT, 127)
-                else:
-                    x = ops.shift(here + ops.conv3(told, local.own[s]), part.local.acc_bits - S.ACT, 127)
+                x = _heard(ops, part, own, turn, here, first, ops.table(now, t["squash"]))
             now = ops.where(ones, fill(s, turn, mask, *slice_params(ops, t, part, x, cfg.scales)), now)
         if s < len(local.onward):
             sums = sums + ops.conv3(ops.table(now, t["squash"]), local.onward[s])
         yield now
+
+
+def known(
+    ops: Any, t: dict[str, Any], p: Any, hyper: Any, cfg: NetConfig, y: Any, local: Local | None = None
+) -> tuple[Any, Any]:
+    """Means and scale indices, both (B, h, w, latent), of a latent y (B, h, w, latent) that is there as a whole.
+
+    They are what `walk` says to `fill` when it comes to each value, but all passes of a slice are computed at once.
+    """
+    h, w = hyper.shape[1:3]
+    masks = all_passes(ops, h, w, cfg)
+    local = local or by_source(ops, p, cfg)
+    ends = np.cumsum([0, *cfg.slices])
+    sums = ops.conv3(hyper, local.hyper)
+    wide = sums.shape[-1] // len(cfg.slices)
+    found = []
+    for s, part in enumerate(p.slices):
+        here, sums = sums[..., :wide], sums[..., wide:]
+        told = ops.table(y[..., ends[s] : ends[s + 1]], t["squash"])
+        first = ops.shift(here, part.local.acc_bits - S.ACT, 127)
+        ones = [mask for _, mask in masks[s]]
+        x, own = [first], local.own[s] if local.own else None
+        for turn in range(1, len(ones)):
+            before = told * sum(ones[:turn])
+            x.append(_heard(ops, part, own, turn, here, first, before))
+
+        def pick(of: Any, ones: list[Any] = ones) -> Any:
+            each = of.reshape(len(ones), -1, *of.shape[1:])
+            out = each[0]
+            for mask, other in zip(ones[1:], each[1:], strict=True):
+                out = ops.where(mask, other, out)
+            return out
+
+        found.append(slice_params(ops, t, part, ops.stack(x), cfg.scales, pick))
+        if s < len(local.onward):
+            sums = sums + ops.conv3(told, local.onward[s])
+    mean, scale = zip(*found, strict=True)
+    return ops.cat(mean), ops.cat(scale)
+
+
+def _heard(ops: Any, part: Any, own: Layer | None, turn: int, here: Any, first: Any, told: Any) -> Any:
+    """What `local` says, with what passes before this one told of the slice; own: of a slice without layers `own`."""
+    if own is None:
+        layer = part.own[turn - 1]
+        return first + ops.shift(ops.conv3(told, layer), layer.acc_bits - S.ACT, 127)
+    return ops.shift(here + ops.conv3(told, own), part.local.acc_bits - S.ACT, 127)
 
 
 def tables(ops: Any) -> dict[str, Any]:

@@ -42,18 +42,8 @@ class LatentModel(nn.Module):
         true = table_bits(z.detach().round(), mean, scale, self.cfg.scales).sum((1, 2, 3))
         h, w = y.shape[1:3]
         hyper = C.hyper_features(ops, t, self.twin, round_ste(z), anchor, h, w)
-        offsets = np.cumsum([0, *self.cfg.slices])
-        total = [torch.zeros(y.shape[0], device=y.device)]
-
-        def fill(s: int, turn: int, mask: np.ndarray, mean: Tensor, scale: Tensor) -> Tensor:
-            now = y[..., offsets[s] : offsets[s + 1]]
-            m = torch.from_numpy(mask[None, :, :, None]).to(y.device)
-            total[0] = total[0] + (table_bits(now, mean, scale, self.cfg.scales) * m).sum((1, 2, 3))
-            return now
-
-        for _ in C.walk(ops, t, self.twin, hyper, self.cfg, fill):
-            pass
-        return soft, true, total[0]
+        mean, scale = C.known(ops, t, self.twin, hyper, self.cfg, y)
+        return soft, true, table_bits(y, mean, scale, self.cfg.scales).sum((1, 2, 3))
 
 
 def anchors(level: Tensor, rates: int) -> Tensor:

@@ -42,6 +42,25 @@ def test_parameters_of_the_continuous_stream(model: Model) -> None:
             assert np.array_equal(together[n : n + 1], alone)
 
 
+def test_a_latent_that_is_there_is_told_what_a_walk_says(model: Model) -> None:
+    ops, t, cfg, rng = model.ops, C.tables(model.ops), model.cfg, np.random.default_rng(2)
+    z, y = rng.integers(-9, 9, (3, 2, 2, cfg.hyper)), rng.integers(-20, 20, (3, 5, 7, cfg.latent))
+    offsets = np.cumsum([0, *cfg.slices])
+    hyper = C.hyper_features(ops, t, model.latent, ops.const(z), ops.index(RATES), 5, 7)
+    mean, scale = (ops.numpy(v) for v in C.known(ops, t, model.latent, hyper, cfg, ops.const(y)))
+    told = np.zeros(y.shape, dtype=int)
+
+    def fill(s: int, turn: int, mask: np.ndarray, *said: Any) -> Any:
+        part = slice(None), mask > 0, slice(offsets[s], offsets[s + 1])
+        for known, of in zip((mean, scale), said, strict=True):
+            assert np.array_equal(known[part], ops.numpy(of)[:, mask > 0])
+        told[part] += 1
+        return ops.const(np.where(mask[None, :, :, None], y[..., part[2]], 99))
+
+    list(C.walk(ops, t, model.latent, hyper, cfg, fill))
+    assert (told == 1).all()
+
+
 def test_logits_of_the_predictor(model: Model) -> None:
     ops, t, cfg, rng = model.ops, C.tables(model.ops), model.cfg, np.random.default_rng(1)
     y = rng.integers(-9, 9, (3, 3, 5, cfg.latent))

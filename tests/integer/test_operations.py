@@ -59,6 +59,11 @@ def cat(ops: Any) -> Results:
     return [ops.cat([a, b, a]), ops.cat([b])]
 
 
+def stack(ops: Any) -> Results:
+    a, b = ops.const(int8(2, 3, 4, 5)), ops.const(int8(1, 3, 4, 5))
+    return [ops.stack([a, b, a]), ops.stack([b])]
+
+
 def pad(ops: Any) -> Results:
     x = ops.const(int8(2, 3, 4, 5))
     return [ops.pad(x, 1, 1, 1, 1), ops.pad(x, 4, 1, 0, 2), ops.pad(x, 0, 0, 0, 0)]
@@ -204,9 +209,10 @@ def argmax(ops: Any) -> Results:
 
 
 CASES: dict[str, Callable[[Any], Results]] = {
-    "const": const, "index": index, "numpy": to_numpy, "permute": permute, "cat": cat, "pad": pad, "tile": tile,
-    "where": where, "linear": linear, "conv3": conv3, "shift": shift, "add": add, "table": table, "embed": embed,
-    "norm": norm, "attention": attention, "grid_mean": grid_mean, "frequencies": frequencies, "argmax": argmax,
+    "const": const, "index": index, "numpy": to_numpy, "permute": permute, "cat": cat, "stack": stack, "pad": pad,
+    "tile": tile, "where": where, "linear": linear, "conv3": conv3, "shift": shift, "add": add, "table": table,
+    "embed": embed, "norm": norm, "attention": attention, "grid_mean": grid_mean,
+    "frequencies": frequencies, "argmax": argmax,
 }  # fmt: skip
 
 
