@@ -26,6 +26,7 @@ from hflow.codec.threads import steady
 from hflow.nets.analysis import OFFSET, quantize
 from hflow.nets.bundle import Model, exact
 from hflow.nets.feedback import answered
+from hflow.nets.fusion import Given
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
@@ -81,7 +82,7 @@ class Refiner:
         rounded = quantize(y.detach())
         for part in self.parts:
             here = part.of_grid(rounded).requires_grad_(True)
-            x = self.decoded(part, here, rate)
+            x = self.decoded(part, here, rate, fresh)
             down, cost = part.gradient(x.detach().clamp(0, 1), self.tune, fresh)
             part.of_grid(total).add_(part.share * torch.autograd.grad(x, here, down)[0])
             seen += part.share * cost
@@ -102,7 +103,8 @@ class Refiner:
         y, rate = self.take(choice)
         total = 0.0
         for part in self.parts:
-            total += part.share * float(part.cost(self.decoded(part, part.of_grid(y), rate).clamp(0, 1), self.tune))
+            x = self.decoded(part, part.of_grid(y), rate, True).clamp(0, 1)
+            total += part.share * float(part.cost(x, self.tune))
         return total
 
     def take(self, choice: Choice) -> tuple[Tensor, Tensor]:
@@ -111,13 +113,16 @@ class Refiner:
         self.planes = pixels.token_planes(self.model, self.geo, choice.tokens, choice.sent)
         return pixels.on_device(self.model, choice.y), pixels.rate_tensor(self.model, choice.level)
 
-    def decoded(self, part: Part, y: Tensor, rate: Tensor) -> Tensor:
-        """y (1, C, h, w) in steps of a part, with the answer that it has, to the pixels that are its own."""
-        nets = self.model.nets
+    def decoded(self, part: Part, y: Tensor, rate: Tensor, fresh: bool) -> Tensor:
+        """y (1, C, h, w) in steps of a part, with the answer that it has, to the pixels that are its own.
+
+        Unless `fresh`, what late blocks add is what they added the last time; the first must be.
+        """
+        nets, part.given.fresh = self.model.nets, fresh
         dequantised = (y + part.answer) / nets.gain(rate)
         with mixed(self.model.device):
             cont = nets.decoder.correction(dequantised, rate)
-            x = nets.decoder(part.of_grid(self.planes, 2), cont, through=THROUGH).float()
+            x = nets.decoder(part.of_grid(self.planes, 2), cont, given=part.given).float()
         return x[:, :, part.core[0], part.core[1]]
 
 
@@ -137,11 +142,12 @@ class Part:
         self.share = height * width / (picture.shape[0] * picture.shape[1])
         own = torch.from_numpy(picture[top : top + height, left : left + width].astype(np.float32) / 255)
         self.own = own.to(self.device).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
+        self.given = Given(THROUGH)
         with mixed(self.device):
             self.likeness = Likeness(model.nets.analysis, load_perceptual(model), self.own)
         chance = np.random.default_rng(0)
         by_chance = (int(chance.integers(WAYS)) for _ in count())
-        self.ways = chain([0] * self.likeness.scales, by_chance)  # from which sides likeness is asked for
+        self.ways = chain([0], by_chance)  # from which sides likeness at full size is asked for
 
     def of_grid(self, x: Tensor, k: int = 1) -> Tensor:
         """Its cells of x (B, C, k * h, k * w), a view."""
@@ -163,14 +169,14 @@ class Part:
         """Of the cost, with respect to decoded pixels (1, 3, h, w) in 0..1, and the cost; the first must be `fresh`.
 
         The others take likeness at full size as it was last time. It is a quarter of a step, and from one step to the
-        next it hardly changes its mind. Judges see the pictures from another side every time, so that what is learnt is
-        not about one of them; only at first as they are, so that the first cost is `cost`'s.
+        next it hardly changes its mind. Judges see them from another side every time, so that what is learnt is not
+        about one of them; only at first as they are, so that the first cost is `cost`'s.
         """
         x.requires_grad_(True)
         with mixed(self.device):
             terms = [self.noise(x, tune)]
             if tune.likeness:
-                terms += [tune.likeness * self.likeness.at(x, k, self.way()) for k in range(1, self.likeness.scales)]
+                terms += [tune.likeness * self.likeness.at(x, k) for k in range(1, self.likeness.scales)]
                 if fresh:
                     full = tune.likeness * self.likeness.at(x, 0, self.way())
                     self.full = torch.autograd.grad(full, x)[0], float(full.detach())

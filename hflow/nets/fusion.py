@@ -6,7 +6,8 @@ control): h + alpha * (scale(c, h) * h + shift(c, h)). alpha = 0 leaves the code
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -86,23 +87,23 @@ class Transform(nn.Module):
         return h + alpha * change if isinstance(alpha, Tensor) else torch.add(h, change, alpha=alpha)
 
 
-class _Given(torch.autograd.Function):
-    """Residual blocks of h (B, C, H, W) that gradients pass by: what the blocks add counts as given."""
+class Given:
+    """What gradients take as given of a decode: what late residual blocks add, and what is taken out in the end.
 
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, blocks: nn.Sequential) -> Tensor:
-        out: Tensor = blocks(h)
-        return out
+    It hardly changes from one step of a search to the next, so it is made anew only while `fresh`. through: how many
+    of the blocks at 1/16, 1/8 and 1/4 gradients go through.
+    """
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad, None
+    def __init__(self, through: tuple[int, int, int]) -> None:
+        self.through, self.fresh = through, True
+        self.kept: dict[str, Tensor] = {}
 
-
-def _body(blocks: nn.Sequential, h: Tensor, through: int) -> Tensor:
-    """All of the residual blocks, gradients through the first ones only."""
-    h = blocks[:through](h)
-    return cast(Tensor, _Given.apply(h, blocks[through:])) if through < len(blocks) else h
+    def __call__(self, what: str, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` gives, or gave when it was asked last."""
+        if self.fresh:
+            with torch.no_grad():
+                self.kept[what] = make()
+        return self.kept[what]
 
 
 class FusionDecoder(nn.Module):
@@ -130,31 +131,42 @@ class FusionDecoder(nn.Module):
 
     def forward(
         self, tokens: Tensor, cont: Features, alpha: Tensor | float = 1.0, depth: tuple[int, ...] = (),
-        through: tuple[int, ...] = (),
+        given: Given | None = None,
     ) -> Tensor:  # fmt: skip
         """depth: with so many of the residual blocks at 1/16, 1/8 and 1/4 only, a rougher picture sooner, as it is.
 
-        through: gradients take what blocks beyond so many add, and what is taken out in the end, as given, for rougher
-        ones sooner.
+        given: for rougher gradients, sooner, and a picture in lower precision.
         """
         c16, c8, c4, base = cont
-        n16, n8, n4 = depth or self.depth
-        g16, g8, g4 = through or self.depth
+        bodies = (self.body16, self.body8, self.body4)
+
+        def body(level: int, h: Tensor) -> Tensor:
+            blocks = bodies[level][: (depth or self.depth)[level]]
+            if given is None:
+                return cast(Tensor, blocks(h))
+            early, late = blocks[: given.through[level]], blocks[given.through[level] :]
+            h = early(h)
+            return h + given(f"blocks {level}", lambda: late(h) - h)
+
         h = self.inp(tokens)
         own = alpha.to(h.dtype) if isinstance(alpha, Tensor) else alpha
         h = self.t16(h, c16, own)
-        h = self.up8(F.leaky_relu(_body(self.body16[:n16], h, g16), 0.1))
+        h = self.up8(F.leaky_relu(body(0, h), 0.1))
         h = self.t8(h, c8, own)
-        h = self.up4(F.leaky_relu(_body(self.body8[:n8], h, g8), 0.1))
+        h = self.up4(F.leaky_relu(body(1, h), 0.1))
         h = self.t4(h, c4, own)
-        h = self.up1(F.leaky_relu(_body(self.body4[:n4], h, g4), 0.1))
+        h = self.up1(F.leaky_relu(body(2, h), 0.1))
         # The last layers run in fp32: they smooth across the pixel-shuffle's lattice, and rounding there is visible.
         # Not in training on a GPU and on the way to gradients alone, where they would take a tenth of a step.
-        quick = bool(through) or (self.training and h.is_cuda)
+        quick = given is not None or (self.training and h.is_cuda)
         with torch.autocast(h.device.type, enabled=quick and torch.is_autocast_enabled(h.device.type)):
             h = h if quick else h.float()
             h = F.leaky_relu_(self.full[0](h), 0.1) + h
             x: Tensor = self.full[1](h).float() + 0.5 + alpha * base.float()
             if depth or not self.lattice:
                 return x
-            return x - lattice_of(x.detach() if through else x, self.lattice)
+
+            def marks() -> Tensor:
+                return lattice_of(x, self.lattice)
+
+            return x - (marks() if given is None else given("lattice", marks))
