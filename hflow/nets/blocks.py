@@ -11,9 +11,47 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+class Conv(nn.Conv2d):
+    """A convolution whose weights, while they are frozen, are kept as it takes them.
+
+    That is in bf16 under autocast, which would cast them at every call, and with output channels in another order where
+    there are `parts` of each: first the first part of all.
+    """
+
+    parts = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.taken()
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
+
+    def taken(self) -> list[Tensor]:
+        """Weight and bias."""
+        assert self.bias is not None
+        plain, kind = [self.weight, self.bias], self.weight.device.type
+        half = not self.weight.requires_grad and torch.is_autocast_enabled(kind)
+        if self.parts == 1 and not half:
+            return plain
+        if self.weight.requires_grad:
+            return self.ordered(plain)
+        state = [(p.device, p.data_ptr(), 0 if p.is_inference() else p._version) for p in plain]
+        kept = self.__dict__.setdefault("_kept", {})
+        if half not in kept or kept[half][0] != state:
+            with torch.inference_mode(False), torch.no_grad():  # gradients may be asked for the next time
+                dtype = torch.get_autocast_dtype(kind) if half else self.weight.dtype
+                kept[half] = state, self.ordered([p.detach().clone().to(dtype) for p in plain])
+        found: list[Tensor] = kept[half][1]
+        return found
+
+    def ordered(self, params: list[Tensor]) -> list[Tensor]:
+        """Weight and bias in the order of `parts`."""
+        if self.parts == 1:
+            return params
+        return [p.unflatten(0, (-1, self.parts)).transpose(0, 1).flatten(0, 1) for p in params]
+
+
+def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> Conv:
     """A zero-padded convolution that keeps (or divides by `stride`) the spatial size."""
-    return nn.Conv2d(cin, cout, kernel, stride, kernel // 2)
+    return Conv(cin, cout, kernel, stride, kernel // 2)
 
 
 def between(knots: Tensor, rate: Tensor) -> Tensor:
@@ -95,8 +133,8 @@ class Up(nn.Module):
         super().__init__()
         self.proj = conv(cin, cout * factor**2, kernel)
         self.factor = factor
+        n = self.proj.parts = factor**2
         with torch.no_grad():
-            n = factor**2
             w = self.proj.weight.view(cout, n, *self.proj.weight.shape[1:])
             w.copy_(w[:, :1].expand_as(w).clone() + 0.1 * w)
             bias = self.proj.bias
@@ -104,10 +142,7 @@ class Up(nn.Module):
             bias.view(cout, n).copy_(bias.view(cout, n)[:, :1].expand(cout, n).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        proj, n = self.proj, self.factor**2
-        assert proj.bias is not None
-        weight, bias = (p.unflatten(0, (-1, n)).transpose(0, 1).flatten(0, 1) for p in (proj.weight, proj.bias))
-        return laid_out(F.conv2d(x, weight, bias, padding=proj.padding), self.factor)
+        return laid_out(self.proj(x), self.factor)
 
 
 def stack(channels: int, depth: int) -> nn.Sequential:

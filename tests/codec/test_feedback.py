@@ -99,7 +99,7 @@ def test_refinement_moves_the_picture_that_a_decoder_shows(tiny: Model) -> None:
     rate = pixels.rate_tensor(tiny, 40)
     assert choice.y is not None
     with torch.no_grad():
-        x = refiner.decoded(whole, pixels.on_device(tiny, choice.y), rate)[0].clamp(0, 1).permute(1, 2, 0) * 255
+        x = refiner.decoded(whole, pixels.on_device(tiny, choice.y), rate, True)[0].clamp(0, 1).permute(1, 2, 0) * 255
     shown = pixels.synthesize(tiny, geo, 40, choice.y, None, None)
     assert np.abs(x.round().numpy() - shown).max() <= 1
     assert whole.answer.abs().max() > 0
