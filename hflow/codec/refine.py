@@ -30,8 +30,8 @@ from hflow.nets.fusion import Given
 from hflow.nets.perceptual import load_perceptual
 from hflow.nets.precision import mixed
 
-STEPS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 36)  # gradient steps of each effort, 0 to 9; a candidate after the last
-LOOKS = 4, 14  # and after these on the way, with a new answer of the decoder's second look to it
+STEPS = (0, 1, 3, 5, 7, 9, 13, 19, 27, 37)  # gradient steps of each effort, 0 to 9; a candidate after the last
+LOOKS = 10, 20  # and after these on the way, with a new answer of the decoder's second look to it
 PACE, SLOWER = 0.0385, 0.8  # mean move of a value in the first step, in quantizer steps; its fall, a power of the step
 LATEST = 0.6  # share of the newest gradient in a move; more of the older ones is to move by what no longer holds
 SETTLE = 0.07  # least share of the newest rounding in their mean: where a value wavers, most of the last steps decide
