@@ -47,6 +47,7 @@ TILES = 2**20, 768, 96  # pixels of a picture that is refined whole; side and ma
 TINY = 1e-12
 OFFSETS, HALVINGS = (0.0, 0.8), 8  # of a rounding, between which a candidate is made to fit
 TRIES = 4  # of making it fit
+SURE = 1e-4  # share by which a better file costs less: what its own second look would answer is not asked for that
 
 Watch = Callable[[float, float, float], bool]  # share done, cost of the best file, of the first; whether to go on
 
@@ -278,7 +279,7 @@ class Search:
             if found.size <= self.budget:
                 if ask:
                     self.picture.ask(found)
-                if (cost := self.picture.cost(found)) < self.cost:
+                if (cost := self.picture.cost(found)) < (1 - SURE) * self.cost:
                     self.best, self.cost = found, cost
                 return
             self.bits -= 8 * (found.size - self.budget)  # tokens cost more beside this latent, or the coder's end does

@@ -105,6 +105,15 @@ class Given:
                 self.kept[what] = make()
         return self.kept[what]
 
+    def after(self, what: str, blocks: nn.Module, h: Tensor) -> Tensor:
+        """Residual blocks of h (B, C, H, W)."""
+        if not self.fresh:
+            return h + self.kept[what]
+        with torch.no_grad():
+            out: Tensor = blocks(h.detach())  # if there are none, it is h
+            self.kept[what] = out - h
+        return out + (h - h.detach())  # exactly `out`, with the slope of h
+
 
 class FusionDecoder(nn.Module):
     """Token vectors and continuous features to an image.
@@ -135,7 +144,7 @@ class FusionDecoder(nn.Module):
     ) -> Tensor:  # fmt: skip
         """depth: with so many of the residual blocks at 1/16, 1/8 and 1/4 only, a rougher picture sooner, as it is.
 
-        given: for rougher gradients, sooner, and a picture in lower precision.
+        given: for rougher gradients, sooner.
         """
         c16, c8, c4, base = cont
         bodies = (self.body16, self.body8, self.body4)
@@ -145,8 +154,7 @@ class FusionDecoder(nn.Module):
             if given is None:
                 return cast(Tensor, blocks(h))
             early, late = blocks[: given.through[level]], blocks[given.through[level] :]
-            h = early(h)
-            return h + given(f"blocks {level}", lambda: late(h) - h)
+            return given.after(f"blocks {level}", late, early(h))
 
         h = self.inp(tokens)
         own = alpha.to(h.dtype) if isinstance(alpha, Tensor) else alpha
@@ -157,8 +165,8 @@ class FusionDecoder(nn.Module):
         h = self.t4(h, c4, own)
         h = self.up1(F.leaky_relu(body(2, h), 0.1))
         # The last layers run in fp32: they smooth across the pixel-shuffle's lattice, and rounding there is visible.
-        # Not in training on a GPU and on the way to gradients alone, where they would take a tenth of a step.
-        quick = given is not None or (self.training and h.is_cuda)
+        # Not in training on a GPU, nor where much is of the last time anyway: they would take a tenth of a step.
+        quick = not given.fresh if given else self.training and h.is_cuda
         with torch.autocast(h.device.type, enabled=quick and torch.is_autocast_enabled(h.device.type)):
             h = h if quick else h.float()
             h = F.leaky_relu_(self.full[0](h), 0.1) + h
