@@ -148,7 +148,7 @@ class Part:
             self.likeness = Likeness(model.nets.analysis, load_perceptual(model), self.own)
         chance = np.random.default_rng(0)
         by_chance = (int(chance.integers(WAYS)) for _ in count())
-        self.ways = chain([0], by_chance)  # from which sides likeness at full size is asked for
+        self.ways = chain([0] * self.likeness.scales, by_chance)  # from which sides likeness is asked for
 
     def of_grid(self, x: Tensor, k: int = 1) -> Tensor:
         """Its cells of x (B, C, k * h, k * w), a view."""
@@ -170,14 +170,14 @@ class Part:
         """Of the cost, with respect to decoded pixels (1, 3, h, w) in 0..1, and the cost; the first must be `fresh`.
 
         The others take likeness at full size as it was last time. It is a quarter of a step, and from one step to the
-        next it hardly changes its mind. Judges see them from another side every time, so that what is learnt is not
-        about one of them; only at first as they are, so that the first cost is `cost`'s.
+        next it hardly changes its mind. Judges see the pictures from another side every time, so that what is learnt is
+        not about one of them; only at first as they are, so that the first cost is `cost`'s.
         """
         x.requires_grad_(True)
         with mixed(self.device):
             terms = [self.noise(x, tune)]
             if tune.likeness:
-                terms += [tune.likeness * self.likeness.at(x, k) for k in range(1, self.likeness.scales)]
+                terms += [tune.likeness * self.likeness.at(x, k, self.way()) for k in range(1, self.likeness.scales)]
                 if fresh:
                     full = tune.likeness * self.likeness.at(x, 0, self.way())
                     self.full = torch.autograd.grad(full, x)[0], float(full.detach())
