@@ -157,8 +157,8 @@ def _write(
     both = ops.cat(C.known(ops, model.tables, model.latent, hyper, cfg, ops.const(y[None]), model.local))
     means, scales = np.split(ops.numpy(both)[0], 2, axis=-1)
     for part in chain(*_places(model, geo)):
-        within = None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
-        coder.group(y[part].ravel(), means[part].ravel(), scales[part].ravel(), within)
+        coder.group(y[part].ravel(), means[part].ravel(), scales[part].ravel(), _within(bounds, part))
+    _check_range(y)
 
 
 @torch.inference_mode()
@@ -174,9 +174,8 @@ def _read(
 
     def code(s: int, turn: int, params: np.ndarray) -> np.ndarray:
         here, channels = part = places[s][turn]
-        within = None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
         means, scales = np.split(params[here].astype(np.int64, copy=False), 2, axis=1)
-        y[part] = coder.group(None, means.ravel(), scales.ravel(), within).reshape(means.shape)
+        y[part] = coder.group(None, means.ravel(), scales.ravel(), _within(bounds, part)).reshape(means.shape)
         return y[..., channels]
 
     def fill(s: int, turn: int, mask: np.ndarray, mean: Any, scale: Any) -> Any:
@@ -188,9 +187,18 @@ def _read(
         recording.play(z, at, code)
     else:
         recorded.walk(model, ops.const(z[None]), ops.index([at]), geo.h, geo.w, fill)
+    _check_range(y)
+    return z, y
+
+
+def _within(bounds: Bounds | None, part: tuple[np.ndarray, slice]) -> Bounds | None:
+    """The bounds of some cells and channels, flat."""
+    return None if bounds is None else (bounds[0][part].ravel(), bounds[1][part].ravel())
+
+
+def _check_range(y: np.ndarray) -> None:
     if np.abs(y).max(initial=0) > LIMIT:
         raise FormatError("damaged: a latent is out of range")
-    return z, y
 
 
 def write(model: Model, geo: Geometry, level: int, z: np.ndarray, y: np.ndarray, bounds: Bounds | None = None) -> bytes:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hflow.nets.blocks import Up, conv, stack, to_depth, to_space
 from hflow.nets.config import NetConfig
-from hflow.nets.lattice import lattice_of
+from hflow.nets.lattice import lattice_of, without_lattice
 from hflow.nets.linear import BLOCK, basis, fine_order, lapped, order, synthesize
 
 Features = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -173,8 +173,6 @@ class FusionDecoder(nn.Module):
             x: Tensor = self.full[1](h).float() + 0.5 + alpha * base.float()
             if depth or not self.lattice:
                 return x
-
-            def marks() -> Tensor:
-                return lattice_of(x, self.lattice)
-
-            return x - (marks() if given is None else given("lattice", marks))
+            if given is None:
+                return without_lattice(x, self.lattice)
+            return x - given("lattice", lambda: lattice_of(x, self.lattice))

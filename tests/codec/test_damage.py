@@ -178,7 +178,8 @@ def test_latents_out_of_range(tiny: Model) -> None:
     z, y = np.zeros((1, 1, tiny.cfg.hyper), int), np.zeros((1, 1, tiny.cfg.latent), int)
     y[0, 0, 3] = 2**15
     writer = decoding.latents._Writer(tiny)
-    decoding.latents._write(tiny, geo, 3, writer, z, y)
+    with pytest.raises(FormatError, match="out of range"):
+        decoding.latents._write(tiny, geo, 3, writer, z, y)
     section = Section(1, writer.coder.finish())
     settings = Settings(rate=4, m=0, mask=MaskSchedule.NONE, profile=Profile.HYBRID)
     with pytest.raises(FormatError, match="out of range"):

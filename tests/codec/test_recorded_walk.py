@@ -108,9 +108,12 @@ def test_a_recorded_walk_finds_what_the_plain_one_does(taped: Model, size: tuple
     geo, want = Geometry(*size), []
     for seed, level in ((0, 63), (1, 10), (2, 40)):
         z, y = pixels.latents(taped, pixels.trunk(taped, picture(*size, seed)), level)
-        want.append((level, latents.write(taped, geo, level, z, y), z, y))
+        taped.kept.clear()  # the first walk of a size is plain
+        want.append((level, latents.write(taped, geo, level, z, y), z, y, latents.measure(taped, geo, level, z, y)))
     for _ in range(2):
-        for level, data, z, y in want:
+        for level, data, z, y, size_in_bits in want:
+            assert latents.write(taped, geo, level, z, y) == data
+            assert latents.measure(taped, geo, level, z, y) == size_in_bits
             for got, true in zip(latents.read_both(taped, geo, level, data), (z, y), strict=True):
                 np.testing.assert_array_equal(got, true)
     steps = sum(taped.cfg.turns)
