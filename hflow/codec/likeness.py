@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hflow.nets import distances
 from hflow.nets.analysis import Analysis
 from hflow.nets.perceptual import Perceptual
 
@@ -39,23 +40,27 @@ class Likeness:
         self.scales = 2 if min(original.shape[2:]) >= LARGE else 1  # the second is half the size
         self.original = original
         with torch.no_grad():
-            self.own = [self._features(original, k) for k in range(self.scales)]
+            self.own = [self._own(original, k) for k in range(self.scales)]
         self.spread = [[f.var((0, 2, 3), keepdim=True).sqrt() + 1e-3 for f in unit] for unit, _ in self.own]
 
     def _features(self, x: Tensor, scale: int) -> Features:
-        """What the analysis network sees, three resolutions at unit length, and what the perceptual network does."""
+        """What the analysis network sees at three resolutions, and what the perceptual network does."""
         x = F.avg_pool2d(x, 2) if scale else x
         h4, h8, h16 = self.analysis.features(x)
-        unit = [F.normalize(f.float(), dim=1, eps=1e-3) for f in (h4, h8, h16)]
-        return unit, [] if self.perceptual is None else self.perceptual(x, h8, h16)
+        return [h4, h8, h16], [] if self.perceptual is None else self.perceptual(x, h8, h16)
+
+    def _own(self, original: Tensor, scale: int) -> Features:
+        """The same of the original, the analysis network's at unit length."""
+        seen, percepts = self._features(original, scale)
+        return [distances.unit(f) for f in seen], percepts
 
     def at(self, x: Tensor, scale: int, way: int = 0) -> Tensor:
         """One scale's share of the distance, both pictures `turned`."""
-        unit, percepts = self._features(turned(x, way), scale)
+        seen, percepts = self._features(turned(x, way), scale)
         with torch.no_grad():  # kept for one way only: all of them would be much to keep
-            own, own_percepts = self._features(turned(self.original, way), scale) if way else self.own[scale]
-        each = zip(unit, own, self.spread[scale], strict=True)
-        apart = torch.stack([((f - o) / s).square().mean() for f, o, s in each]).mean()
+            own, own_percepts = self._own(turned(self.original, way), scale) if way else self.own[scale]
+        each = zip(seen, own, self.spread[scale], strict=True)
+        apart = torch.stack([distances.spread(f, o, s) for f, o, s in each]).mean()
         if self.perceptual is None:
             return apart / self.scales
         return (OWN * apart + 2 * self.perceptual.distance(percepts, own_percepts)) / self.scales

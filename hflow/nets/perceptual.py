@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hflow.errors import BundleError
+from hflow.nets import distances
 from hflow.nets.blocks import conv, to_depth
 from hflow.nets.bundle import Model, restore
 from hflow.nets.config import NetConfig
@@ -58,7 +59,7 @@ class Perceptual(nn.Module):
     def forward(self, x: Tensor, h8: Tensor, h16: Tensor) -> list[Tensor]:
         """h8, h16: what the analysis network makes of x, at 1/8 and 1/16 of the resolution."""
         beside = None, None, self.mix8(5 * F.normalize(h8, dim=1)), self.mix16(5 * F.normalize(h16, dim=1))
-        h, out = to_depth(x * 2 - 1, 2), []
+        h, out = to_depth((x * 2).sub_(1), 2), []
         for down, more, body, head in zip(self.down, beside, self.body, self.heads, strict=True):
             h = down(h) if more is None else down(h) + more
             h = F.leaky_relu(body(h), 0.1)
@@ -67,7 +68,7 @@ class Perceptual(nn.Module):
 
     def distance(self, found: list[Tensor], own: list[Tensor]) -> Tensor:
         """Of two pictures' features: about what LPIPS-squeeze says, a scalar."""
-        each = [(a.float() - b.float()).square().sum(1).mean() for a, b in zip(found, own, strict=True)]
+        each = [distances.squared(a, b) for a, b in zip(found, own, strict=True)]
         return (torch.stack(each) * self.weights).sum()
 
 

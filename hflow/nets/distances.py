@@ -1,0 +1,70 @@
+"""Distances of feature maps, a scalar each, with their gradients worked out by hand.
+
+Autograd would read such a map some twenty times and keep half as many copies of it, and memory is what a gradient of
+large maps waits for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+
+EPS = 1e-3  # least length that a feature is divided by
+
+
+def unit(h: Tensor) -> Tensor:
+    """Features (B, C, H, W) at unit length at every place, in fp32."""
+    return F.normalize(h.float(), dim=1, eps=EPS)
+
+
+def squared(a: Tensor, b: Tensor) -> Tensor:
+    """Squares of a - b, both (B, C, H, W), summed over channels; the mean over places."""
+    return _Squared.apply(a, b)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def spread(h: Tensor, own: Tensor, by: Tensor) -> Tensor:
+    """Mean square of (unit(h) - own) / by; h and own (B, C, H, W), by (1, C, 1, 1). Only h has a gradient."""
+    return _Spread.apply(h, own, by)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _squares(d: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(d, dtype=torch.float32).square()
+
+
+class _Squared(Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        d = a - b
+        ctx.save_for_backward(d)
+        ctx.places = d.numel() // d.shape[1]
+        return _squares(d) / ctx.places
+
+    @staticmethod
+    def backward(ctx: Any, *down: Tensor) -> tuple[Tensor, Tensor | None]:
+        (d,) = ctx.saved_tensors
+        a = d * (2 * float(down[0]) / ctx.places)
+        return a, -a if ctx.needs_input_grad[1] else None
+
+
+class _Spread(Function):
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, own: Tensor, by: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(h, dim=1, keepdim=True, dtype=torch.float32)
+        short = length < EPS
+        length.clamp_(min=EPS)
+        direction = h / length
+        d = (direction - own).div_(by)
+        ctx.save_for_backward(direction, length, short, d, by)
+        ctx.dtype = h.dtype
+        return _squares(d) / d.numel()
+
+    @staticmethod
+    def backward(ctx: Any, *down: Tensor) -> tuple[Tensor, None, None]:
+        direction, length, short, d, by = ctx.saved_tensors
+        d = d * (2 * float(down[0]) / d.numel() / by)
+        along = (d * direction).sum(1, keepdim=True).masked_fill_(short, 0)  # unit length leaves no way to go there
+        return d.addcmul_(direction, along, value=-1).div_(length).to(ctx.dtype), None, None
