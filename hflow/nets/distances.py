@@ -23,12 +23,12 @@ def unit(h: Tensor) -> Tensor:
 
 def squared(a: Tensor, b: Tensor) -> Tensor:
     """Squares of a - b, both (B, C, H, W), summed over channels; the mean over places."""
-    return _Squared.apply(a, b)  # type: ignore[no-any-return, no-untyped-call]
+    return _Squared.apply(a, b)
 
 
 def spread(h: Tensor, own: Tensor, by: Tensor) -> Tensor:
     """Mean square of (unit(h) - own) / by; h and own (B, C, H, W), by (1, C, 1, 1). Only h has a gradient."""
-    return _Spread.apply(h, own, by)  # type: ignore[no-any-return, no-untyped-call]
+    return _Spread.apply(h, own, by)
 
 
 def _squares(d: Tensor) -> Tensor:
