@@ -1,6 +1,6 @@
 """A released bundle back to checkpoints that recipes start from, so that training goes on from what was released.
 
-    python -m hflow.train.unpack models/hf18 -o runs/hf18
+    python -m hflow.train.unpack models/hf19 -o runs/hf19
 
 Writes joint.pt, latent.pt and predictor.pt for `init=`; what a bundle does not hold (the rate model) starts fresh.
 """
