@@ -46,7 +46,7 @@ class _Squared(Function):
     @staticmethod
     def backward(ctx: Any, *down: Tensor) -> tuple[Tensor, Tensor | None]:
         (d,) = ctx.saved_tensors
-        a = d * (2 * float(down[0]) / ctx.places)
+        a = d * (down[0] * (2 / ctx.places))
         return a, -a if ctx.needs_input_grad[1] else None
 
 
@@ -65,6 +65,6 @@ class _Spread(Function):
     @staticmethod
     def backward(ctx: Any, *down: Tensor) -> tuple[Tensor, None, None]:
         direction, length, short, d, by = ctx.saved_tensors
-        d = d * (2 * float(down[0]) / d.numel() / by)
+        d = d * (down[0] * (2 / d.numel()) / by)
         along = (d * direction).sum(1, keepdim=True).masked_fill_(short, 0)  # unit length leaves no way to go there
         return d.addcmul_(direction, along, value=-1).div_(length).to(ctx.dtype), None, None
