@@ -69,7 +69,7 @@ class Analysis(nn.Module):
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Image to features at 1/4, 1/8 and 1/16 of the resolution; the last is h16."""
-        h4 = self.stem(to_depth((x * 2).sub_(1), 4))
+        h4 = self.stem(to_depth(x * 2 - 1, 4))
         h8 = self.to8(F.leaky_relu(h4, 0.1))
         return h4, h8, self.to16(F.leaky_relu(h8, 0.1))
 

@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import functional as F
 
 EPS = 1e-3  # least length that a feature is divided by
 
 
 def unit(h: Tensor) -> Tensor:
     """Features (B, C, H, W) at unit length at every place, in fp32."""
-    return F.normalize(h.float(), dim=1, eps=EPS)
+    return h / _length(h)
 
 
 def squared(a: Tensor, b: Tensor) -> Tensor:
@@ -29,6 +28,10 @@ def squared(a: Tensor, b: Tensor) -> Tensor:
 def spread(h: Tensor, own: Tensor, by: Tensor) -> Tensor:
     """Mean square of (unit(h) - own) / by; h and own (B, C, H, W), by (1, C, 1, 1). Only h has a gradient."""
     return _Spread.apply(h, own, by)
+
+
+def _length(h: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(h, dim=1, keepdim=True, dtype=torch.float32).clamp_(min=EPS)
 
 
 def _squares(d: Tensor) -> Tensor:
@@ -53,18 +56,17 @@ class _Squared(Function):
 class _Spread(Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, own: Tensor, by: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(h, dim=1, keepdim=True, dtype=torch.float32)
-        short = length < EPS
-        length.clamp_(min=EPS)
+        length = _length(h)
         direction = h / length
         d = (direction - own).div_(by)
-        ctx.save_for_backward(direction, length, short, d, by)
+        ctx.save_for_backward(direction, length, d, by)
         ctx.dtype = h.dtype
         return _squares(d) / d.numel()
 
     @staticmethod
     def backward(ctx: Any, *down: Tensor) -> tuple[Tensor, None, None]:
-        direction, length, short, d, by = ctx.saved_tensors
+        direction, length, d, by = ctx.saved_tensors
         d = d * (down[0] * (2 / d.numel()) / by)
-        along = (d * direction).sum(1, keepdim=True).masked_fill_(short, 0)  # unit length leaves no way to go there
+        along = (d * direction).sum(1, keepdim=True)  # where length is divided by, nothing is to be gained that way
+        along.masked_fill_(length == EPS, 0)
         return d.addcmul_(direction, along, value=-1).div_(length).to(ctx.dtype), None, None

@@ -59,7 +59,7 @@ class Perceptual(nn.Module):
     def forward(self, x: Tensor, h8: Tensor, h16: Tensor) -> list[Tensor]:
         """h8, h16: what the analysis network makes of x, at 1/8 and 1/16 of the resolution."""
         beside = None, None, self.mix8(5 * F.normalize(h8, dim=1)), self.mix16(5 * F.normalize(h16, dim=1))
-        h, out = to_depth((x * 2).sub_(1), 2), []
+        h, out = to_depth(x * 2 - 1, 2), []
         for down, more, body, head in zip(self.down, beside, self.body, self.heads, strict=True):
             h = down(h) if more is None else down(h) + more
             h = F.leaky_relu(body(h), 0.1)
