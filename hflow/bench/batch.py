@@ -22,7 +22,8 @@ LOOP = """
 import sys
 from pathlib import Path
 import hflow
-from hflow.images import load, save_atomic
+from hflow.images import load
+from hflow.output import save_atomic
 bpp, out, *paths = sys.argv[1:]
 for n, path in enumerate(paths):
     save_atomic(Path(out, f"{n}.hfc"), hflow.encode(load(path)[0], float(bpp)))

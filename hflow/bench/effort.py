@@ -22,8 +22,8 @@ from hflow.codec.geometry import Geometry
 from hflow.codec.rate import Choice, Coder, choose
 from hflow.codec.refine import STEPS, TUNES, refinable, refine
 from hflow.errors import InputError
-from hflow.images import save_atomic
 from hflow.nets.bundle import load
+from hflow.output import save_atomic
 
 Row = tuple[float, float, float, float]  # seconds, bpp, PSNR, LPIPS-Alex
 Found = dict[tuple[str, float], dict[int, Row]]  # by picture and target; empty where nothing can be refined

@@ -209,7 +209,7 @@ def read(source: Path | None) -> bytes:
 
 def write(job: Job, data: bytes, force: bool) -> None:
     """The output of a job: a file, whole or not at all, or standard output; OutputError if that fails."""
-    from hflow.images import save_atomic
+    from hflow.output import save_atomic
 
     if job.target:
         save_atomic(job.target, data, force)
@@ -227,7 +227,7 @@ def write(job: Job, data: bytes, force: bool) -> None:
 def _check(job: Job, force: bool, text: bool) -> None:
     """OutputError if the output cannot be kept, before the work is done."""
     if job.target:
-        from hflow.images import check_output
+        from hflow.output import check_output
 
         check_output(job.target, force)
     elif sys.stdout.buffer.isatty() and not text:

@@ -308,7 +308,7 @@ def require(module: str) -> None:
 
 def write(path: Path, text: str) -> None:
     """Writes a text file and the folders it lies in."""
-    from hflow.images import save_atomic
+    from hflow.output import save_atomic
 
     batch.folder(str(path.parent))
     save_atomic(path, text.encode(), True)

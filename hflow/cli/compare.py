@@ -32,7 +32,7 @@ def command(a: Path, b: Path, metrics: Path | None, diff: Path | None, as_json: 
     """PSNR, MS-SSIM and LPIPS between the pictures A and B, each an image or a .hfc file."""
     import numpy as np
 
-    from hflow.images import check_output, save_atomic
+    from hflow.output import check_output, save_atomic
 
     if diff:
         check_output(diff, force)

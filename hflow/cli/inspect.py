@@ -61,7 +61,7 @@ def write_map(data: bytes, target: Path, device: str, force: bool) -> dict[str, 
     """Paints where the bits go; returns the sums behind it."""
     from hflow.cli.pictures import pack
     from hflow.codec.spending import paint, spending
-    from hflow.images import check_output, save_atomic
+    from hflow.output import check_output, save_atomic
 
     check_output(target, force)
     spent = spending(data, device=device)

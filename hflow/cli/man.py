@@ -13,7 +13,7 @@ import click
 
 from hflow import __version__, errors
 from hflow.cli import batch, main, options
-from hflow.images import save_atomic
+from hflow.output import save_atomic
 
 
 def pages(command: click.Command, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
