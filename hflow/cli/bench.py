@@ -285,6 +285,25 @@ def effort(
         write(output, text)
 
 
+@command.command("shapes")
+@click.option("--shapes", type=Several("WxH", click.STRING), help="Shapes to measure. [default: squares and strips]")
+@click.option("--operations", type=Several("name", click.STRING), help="Those to measure. [default: all]")
+@click.option("--limit", type=click.IntRange(1), default=8000, show_default=True, help="Memory of a process, MB.")
+@click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
+def shapes(shapes: list[str] | None, operations: list[str] | None, limit: int, output: Path | None) -> None:
+    """Peak memory and time of every operation by the picture's shape. Takes a quarter of an hour."""
+    from rich.console import Console
+
+    from hflow.bench import shapes as bench
+
+    sizes = [bench.shape(text) for text in shapes or ()] or bench.SHAPES
+    with Console(stderr=True).status("") as status:
+        text = bench.markdown(bench.run(sizes, bench.known(operations), limit, status.update), limit)
+    click.echo(text)
+    if output:
+        write(output, text)
+
+
 @command.command("messages")
 @FOLDER
 @click.option("--size", type=click.IntRange(1), default=200, show_default=True, help="Bytes.")

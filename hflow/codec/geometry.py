@@ -28,6 +28,11 @@ class Geometry:
         return -(-self.width // CELL)
 
     @property
+    def area(self) -> int:
+        """Pixels of all of its cells, which is what networks work on: at a strip's edge most of a cell is outside."""
+        return self.h * self.w * CELL**2
+
+    @property
     def zh(self) -> int:
         return -(-self.h // 4)
 

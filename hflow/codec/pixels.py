@@ -16,7 +16,8 @@ from hflow.nets.feedback import answered
 
 TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell
 LATENT_MAX = 1023  # far beyond what a trained bundle produces, well within what the format can say
-WHOLE = 1536 * 1536  # up to here a picture is one tile
+WHOLE = 1536 * 1536  # up to here a picture is one tile, unless it is longer than LONG sides of one
+LONG = 4
 Progress = Callable[[float], None] | None
 Work = Callable[[slice, slice], tuple[Tensor, ...]]  # cells of a tile, rows and columns, to what is made of them
 
@@ -24,24 +25,25 @@ Work = Callable[[slice, slice], tuple[Tensor, ...]]  # cells of a tile, rows and
 def tiles(geo: Geometry, sizes: tuple[int, int, int] | None = None) -> Iterator[tuple[slice, slice, slice, slice]]:
     """In cells: (rows, columns) with margin, and (rows, columns) of the core within them.
 
-    sizes: pixels up to which a picture is one tile, pixels on a side of a tile else, and of the margin around it.
+    sizes: pixels, whole cells, up to which a picture is one tile, pixels on a side of a tile else, and of the margin
+    around it. In a strip they are longer, up to LONG sides. Memory is a tile's, whatever the picture's shape.
     """
     whole, tile, border = sizes or (WHOLE, TILE, MARGIN)
-    if geo.width * geo.height <= whole:
+    if geo.area <= whole and max(geo.w, geo.h) * CELL <= LONG * tile:
         full = slice(0, geo.h), slice(0, geo.w)
         yield (*full, *full)
         return
-    size, margin = tile // CELL, border // CELL
+    side, margin = tile // CELL, border // CELL
 
-    def cuts(n: int) -> list[tuple[slice, slice]]:
-        out = []
+    def cuts(n: int, across: int) -> list[tuple[slice, slice]]:
+        out, size = [], min(LONG * side, max(side, side**2 // across))
         for a in range(0, n, size):
             low, high = max(0, a - margin), min(n, a + size + margin)
             out.append((slice(low, high), slice(a - low, min(n, a + size) - low)))
         return out
 
-    for rows, core_r in cuts(geo.h):
-        for cols, core_c in cuts(geo.w):
+    for rows, core_r in cuts(geo.h, geo.w):
+        for cols, core_c in cuts(geo.w, geo.h):
             yield rows, cols, core_r, core_c
 
 
@@ -93,7 +95,7 @@ def _area(found: tuple[Tensor, Tensor]) -> int:
 
 @torch.inference_mode()
 @exact
-@steady(lambda rgb: rgb.shape[0] * rgb.shape[1])
+@steady(lambda rgb: Geometry(rgb.shape[1], rgb.shape[0]).area)
 def trunk(model: Model, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
     """Picture (H, W, 3) uint8, edges repeated up to whole cells, to h16 (1, C16, 2h, 2w) and linear y (1, C, h, w)."""
     geo = Geometry(rgb.shape[1], rgb.shape[0])
@@ -161,7 +163,7 @@ def synthesize(
 
 @torch.inference_mode()
 @exact
-@steady(lambda geo: geo.width * geo.height)
+@steady(lambda geo: geo.area)
 def looked(
     model: Model, geo: Geometry, level: float, y: np.ndarray, planes: Tensor, progress: Progress = None
 ) -> np.ndarray:
@@ -179,7 +181,7 @@ def looked(
 
 @torch.inference_mode()
 @exact
-@steady(lambda geo: geo.width * geo.height)
+@steady(lambda geo: geo.area)
 def synthesize_cells(
     model: Model, geo: Geometry, level: float | None, y: np.ndarray | None, planes: Tensor, fidelity: float = 1.0,
     progress: Progress = None,

@@ -311,7 +311,7 @@ class Search:
         return replace(start, y=y, continuous=data, chunks=tuple(chunks) if start.chunks else (), tokens=full)
 
 
-@steady(lambda geo: geo.width * geo.height)
+@steady(lambda geo: geo.area)
 def refine(
     model: Model, geo: Geometry, rgb: np.ndarray, found: tuple[Tensor, Tensor], start: Choice, budget: int, steps: int,
     tune: Tune, watch: Watch | None = None,

@@ -26,6 +26,7 @@ PEAK = 1.0  # of the root mean square of marks; what stands out more is taken ou
 LOUD = 2 / 255  # root mean square of stripes; a decoder's are fainter, louder ones are a fence
 VARIES = 2.0  # a cell's marks are at most so much stronger than its neighbours'
 PLACES = 1, 3, 5  # of a cell: colour, row and column
+STRETCH = 64  # cells to a matrix product: with all of a side at once, time and memory would grow with its square
 TINY = 1e-9
 
 
@@ -137,7 +138,7 @@ def _box(x: Tensor, dim: int, out: Tensor) -> Tensor:
     for k in range(1, min(SMOOTH // 2 + 1, n)):
         out.narrow(dim, k, n - k).add_(x.narrow(dim, 0, n - k))
         out.narrow(dim, 0, n - k).add_(x.narrow(dim, k, n - k))
-    _, count = _window(n, SMOOTH, x.device)
+    count = _near(n, SMOOTH, x.device)
     return out.div_(count[:, None] if dim == 2 else count)
 
 
@@ -145,23 +146,40 @@ def _mean(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Of `size` cells, down and along, around each, as many as there are; x (B, C, h, rows, w, columns)."""
     b, c, h, _, w, _ = x.shape
     if size[0] > 1:
-        x = (_window(h, size[0], x.device)[0] @ x.reshape(b, c, h, -1)).view(x.shape)
+        x = _window_mean(x.reshape(b, c, h, -1), size[0]).view(x.shape)
     if size[1] > 1:
-        x = _window(w, size[1], x.device)[0] @ x
+        x = _window_mean(x, size[1])
     return x
+
+
+def _window_mean(x: Tensor, size: int) -> Tensor:
+    """Means over a window of `size` places along the last axis but one of x; matrix products, STRETCH places each."""
+    n, reach = x.shape[-2], size // 2
+    parts = []
+    for start in range(0, n, STRETCH):
+        end = min(n, start + STRETCH)
+        low, high = max(0, start - reach), min(n, end + reach)
+        window = _window(start - low, end - start, high - low, size, x.device)
+        parts.append(window @ x[..., low:high, :])
+    return torch.cat(parts, -2) if len(parts) > 1 else parts[0]
 
 
 def _count(x: Tensor, size: tuple[int, int]) -> Tensor:
     """How many there are around each, (h, 1, w, 1)."""
-    (_, down), (_, along) = (_window(n, k, x.device) for n, k in zip((x.shape[2], x.shape[4]), size, strict=True))
+    down, along = (_near(n, k, x.device) for n, k in zip((x.shape[2], x.shape[4]), size, strict=True))
     return (down[:, None] * along)[:, None, :, None]
 
 
+def _near(n: int, size: int, device: torch.device) -> Tensor:
+    """How many of n places lie in a window of `size` around each, (n,)."""
+    before = torch.arange(n, device=device).clamp(max=size // 2)
+    return (before + before.flip(0) + 1).float()
+
+
 @lru_cache(64)
-def _window(n: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What makes means over a window of `size` of n places, (n, n), and how many there are in each, (n,)."""
+def _window(first: int, count: int, n: int, size: int, device: torch.device) -> Tensor:
+    """The matrix (count, n) that makes means over windows of `size` around `count` of n places from `first` on."""
     with torch.inference_mode(False):  # it will be asked for again, for gradients perhaps
         k = torch.arange(n, device=device)
-        near = ((k[:, None] - k).abs() <= size // 2).float()
-        count = near.sum(1)
-        return near / count[:, None], count
+        near = ((k[first : first + count, None] - k).abs() <= size // 2).float()
+        return near / near.sum(1, keepdim=True)
