@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ Distance = Callable[[np.ndarray, np.ndarray], float]
 def pictures(folder: Path) -> list[Path]:
     """The images of a folder, sorted by name. InputError if there are none."""
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("._"))
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}") from error
     if not found:
@@ -46,7 +47,7 @@ def load_lpips(metrics: str | Path, net: str) -> Any:
     """LPIPS v0.1 with the backbone `net` as a torch module, from a folder that holds perceptual.py and its weights."""
     path = Path(metrics) / "perceptual.py"
     spec = importlib.util.spec_from_file_location("hflow_perceptual", path)
-    if spec is None or spec.loader is None or not path.exists():
+    if spec is None or spec.loader is None or not os.path.isfile(path):
         raise InputError(f"{path}: no perceptual networks there")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -10,6 +10,7 @@ import click
 
 from hflow.cli import batch, options
 from hflow.cli import effort as effort_options
+from hflow.cli.streams import echo
 from hflow.codec.geometry import LEVELS
 from hflow.errors import HflowError, InputError
 
@@ -107,7 +108,7 @@ def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> 
 
     found = bench.run(read(image), bpp, device, repeats)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        echo(json.dumps(found, indent=1))
         return
     width, height = found["size"]
     title = (
@@ -146,14 +147,14 @@ def batches(folder: Path, bpp: float, limit: int, few: int, jobs: int | None, as
         raise InputError(f"{folder}: no images in this folder")
     found = bench.run(paths, bpp, min(few, len(paths)), jobs)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        echo(json.dumps(found, indent=1))
         return
     for name, way in found["ways"].items():
-        click.echo(f"{name:18} {way['images_per_s']:8.2f} images/s  {way['cpu_s_per_image']:6.3f} CPU s per image")
-    click.echo(f"batch / loop               {found['batch_to_loop']:.2f}")
-    click.echo(f"batch / process per image  {found['batch_to_process_per_image']:.2f}")
-    click.echo(f"loop / process per image   {found['loop_to_process_per_image']:.2f}")
-    click.echo(f"files                      {'the same' if found['same_files'] else 'DIFFERENT'}")
+        echo(f"{name:18} {way['images_per_s']:8.2f} images/s  {way['cpu_s_per_image']:6.3f} CPU s per image")
+    echo(f"batch / loop               {found['batch_to_loop']:.2f}")
+    echo(f"batch / process per image  {found['batch_to_process_per_image']:.2f}")
+    echo(f"loop / process per image   {found['loop_to_process_per_image']:.2f}")
+    echo(f"files                      {'the same' if found['same_files'] else 'DIFFERENT'}")
 
 
 @command.command("ablation")
@@ -168,7 +169,7 @@ def ablation(folder: Path, metrics: Path | None, level: int, output: Path | None
     from hflow.nets.bundle import load
 
     text = report(load(bundles.default()), folder, level, metrics)
-    click.echo(text)
+    echo(text)
     if output:
         write(output, text)
 
@@ -205,7 +206,7 @@ def targets(folder: Path, bpp: list[float], sizes: list[float], limit: int | Non
 
     with Console(stderr=True).status("") as status:
         text = report(pictures(folder)[:limit], bpp, [int(n) for n in sizes], status.update)
-    click.echo(text)
+    echo(text)
     if output:
         write(output, text)
 
@@ -229,7 +230,7 @@ def prefixes(folder: Path, metrics: Path | None, bpp: float, limit: int | None, 
     with Console(stderr=True).status("") as status:
         found, failed = bench.run(paths, bpp, shares, Metrics(metrics), status.update)
     text = bench.markdown(found, failed, bpp, len(paths))
-    click.echo(text)
+    echo(text)
     if output:
         write(output / "prefixes.md", text)
         bench.plot(found, output / "prefixes.svg")
@@ -251,7 +252,7 @@ def masking(folder: Path, metrics: Path | None, bpp: list[float], limit: int | N
     paths = pictures(folder)[:limit]
     with Console(stderr=True).status("") as status:
         text = bench.markdown(bench.run(paths, bpp, Metrics(metrics), status.update), len(paths))
-    click.echo(text)
+    echo(text)
     if output:
         write(output, text)
 
@@ -280,7 +281,7 @@ def effort(
     with Console(stderr=True).status("") as status:
         found = bench.run(paths, bpp, efforts, tune, Metrics(metrics), status.update, resume)
     text = bench.markdown(found, area, tune)
-    click.echo(text)
+    echo(text)
     if output:
         write(output, text)
 
