@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 import click
@@ -14,7 +16,9 @@ class Program(click.Command):
     """Turns every exception into a line and an exit code, in any state of the standard streams."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        with streams.guarded():
+        with streams.guarded(), warnings.catch_warnings():
+            if not sys.warnoptions:  # for programmers; what a user has to know is a note
+                warnings.simplefilter("ignore")
             try:
                 return super().main(*args, **options)
             except SystemExit as end:  # the only end in click's standalone mode
