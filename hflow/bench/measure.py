@@ -13,17 +13,19 @@ import torch
 from PIL import Image
 
 from hflow.errors import InputError
+from hflow.output import reason
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 Distance = Callable[[np.ndarray, np.ndarray], float]
 
 
-def pictures(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name. InputError if there are none."""
+def pictures(folder: Path, deep: bool = False) -> list[Path]:
+    """The images of a folder, and with `deep` of those below it, sorted. InputError if there are none."""
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("._"))
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror or error}") from error
+        found = [p for p in (folder.rglob("*") if deep else folder.iterdir()) if p.suffix.lower() in SUFFIXES]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: {reason(error)}") from error
+    found = sorted(p for p in found if not p.name.startswith("._"))  # what macOS leaves beside files
     if not found:
         raise InputError(f"{folder}: no images in this folder")
     return found
@@ -33,8 +35,8 @@ def read(path: Path) -> np.ndarray:
     """(H, W, 3) uint8. InputError if it cannot be read."""
     try:
         return np.asarray(Image.open(path).convert("RGB"))
-    except OSError as error:
-        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # damaged files make Pillow's readers fail in every way there is
+        raise InputError(f"{path}: {reason(error)}") from error
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

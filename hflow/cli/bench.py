@@ -12,7 +12,7 @@ from hflow.cli import batch, options
 from hflow.cli import effort as effort_options
 from hflow.cli.streams import echo
 from hflow.codec.geometry import LEVELS
-from hflow.errors import HflowError, InputError
+from hflow.errors import HflowError
 
 FOLDER = click.argument("folder", type=options.FILES)
 METRICS = click.option(
@@ -140,11 +140,9 @@ def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> 
 def batches(folder: Path, bpp: float, limit: int, few: int, jobs: int | None, as_json: bool) -> None:
     """Encoding the images of FOLDER, at any depth, at once, in a loop over hflow.encode, and in a process each."""
     from hflow.bench import batch as bench
-    from hflow.bench.measure import SUFFIXES
+    from hflow.bench.measure import pictures
 
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)[:limit]
-    if not paths:
-        raise InputError(f"{folder}: no images in this folder")
+    paths = pictures(folder, deep=True)[:limit]
     found = bench.run(paths, bpp, min(few, len(paths)), jobs)
     if as_json:
         echo(json.dumps(found, indent=1))
