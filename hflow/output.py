@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hflow.errors import OutputError
 
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/(stdout)|/dev/stderr")
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/(stdin|stdout|stderr)")
 
 
 def reason(error: Exception) -> str:
@@ -30,7 +30,7 @@ def is_stream(path: Path) -> bool:
 def descriptor(path: str | Path) -> int | None:
     """The number of the open file that a path such as /dev/stdout or /dev/fd/3 stands for."""
     found = _DESCRIPTOR.fullmatch(os.path.normpath(path))
-    return None if found is None else int(found[1] or (1 if found[2] else 2))
+    return found and int(found[1] or ("stdin", "stdout", "stderr").index(found[2]))
 
 
 def _is_straight(mode: int) -> bool:

@@ -111,7 +111,7 @@ def plan(inputs: Sequence[str], naming: Naming, known: Collection[str], recursiv
             problem = OutputError(f"--name makes {name!r} of it, which is not the name of a file")
         if output is not None and not problem:
             target = Path(output, below, name) if to_folder else Path(output)
-        elif source is not None and not problem:
+        elif source is not None and not problem and descriptor(source) is None:
             target = source.with_name(name)
         jobs.append(Job(source, target, to_folder, problem))
     _check_distinct([job for job in jobs if not job.problem])

@@ -243,6 +243,9 @@ def test_open_descriptors_are_written_where_they_are() -> None:
     for output in ("/dev/stdout", "/dev/fd/1"):
         result = run("encode", "a.png", "-o", output)
         assert (result.exit_code, result.stdout_bytes) == (0, Path("x.hfc").read_bytes())
+    with open("a.png", "rb") as source:
+        result = run("encode", f"/dev/fd/{source.fileno()}")  # there is no place beside it
+        assert (result.exit_code, result.stdout_bytes) == (0, Path("x.hfc").read_bytes())
     fails(7, "/dev/fd/987654: Bad file descriptor", "encode", "a.png", "-o", "/dev/fd/987654")
 
 
