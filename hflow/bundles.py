@@ -82,7 +82,7 @@ def weights(folder: Path) -> bytes:
 def _scan() -> Iterator[Bundle]:
     for folder in folders():
         # Unlike pathlib's, this glob passes over folders that cannot be searched.
-        for file in sorted(folder / name for name in glob.glob("*/bundle.json", root_dir=folder)):
+        for file in sorted(folder / name for name in glob.glob("*/bundle.json", root_dir=folder, include_hidden=True)):
             try:
                 about = json.loads(file.read_text("utf-8"))
                 licence = str(about.get("license", "not stated"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ def pictures(folder: Path, deep: bool = False) -> list[Path]:
 def read(path: Path) -> np.ndarray:
     """(H, W, 3) uint8. InputError if it cannot be read."""
     try:
-        return np.asarray(Image.open(path).convert("RGB"))
+        return np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))  # a pipe can be read once
     except Exception as error:  # damaged files make Pillow's readers fail in every way there is
         raise InputError(f"{path}: {reason(error)}") from error
 

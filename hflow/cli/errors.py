@@ -47,7 +47,7 @@ def _lacks_memory(error: BaseException | None) -> bool:
     """Whether an exception, or one that it came from, says that there is not enough memory."""
     while error:
         untyped = isinstance(error, RuntimeError) or (isinstance(error, OSError) and error.errno is None)
-        if isinstance(error, MemoryError) or (untyped and _MEMORY.search(str(error))):
+        if isinstance(error, MemoryError) or (untyped and _MEMORY.search(squeezed(error))):
             return True
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             return True
@@ -56,8 +56,11 @@ def _lacks_memory(error: BaseException | None) -> bool:
 
 
 def squeezed(message: object) -> str:
-    """Text from elsewhere in one line."""
-    return " ".join(str(message).split())
+    """Text from elsewhere in one line; nothing for an exception that cannot even say what it is."""
+    try:
+        return " ".join(str(message).split())
+    except Exception:
+        return ""
 
 
 def named(error: HflowError, *files: object) -> str:

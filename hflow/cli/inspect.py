@@ -45,7 +45,7 @@ def command(files: tuple[Path, ...], as_json: bool, picture: Path | None, device
             if picture:
                 found[-1] |= write_map(data, picture, device, force)
         except Exception as error:
-            codes.append(report(as_error(error), path))
+            codes.append(report(as_error(error), path, picture))
     if as_json and found:
         echo(json.dumps(found if len(files) > 1 else found[0], indent=2))
     elif found:

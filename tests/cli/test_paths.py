@@ -261,3 +261,11 @@ def test_what_is_no_file_and_cannot_be_written_to(monkeypatch: pytest.MonkeyPatc
     Path("link").symlink_to("made.hfc")
     assert run("encode", "a.png", "-o", "link").exit_code == 0
     assert Path("link").is_symlink() and Path("made.hfc").is_file()
+
+
+def test_folders_of_models_that_cannot_be_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = run("models", "--json").stdout
+    monkeypatch.setenv("HFLOW_MODELS", os.pathsep.join((LONG, "a.png", "loop")))
+    Path("loop").symlink_to("loop")
+    result = run("models", "--json")
+    assert (result.exit_code, result.stdout) == (0, plain)
