@@ -264,6 +264,7 @@ def test_what_is_no_file_and_cannot_be_written_to(monkeypatch: pytest.MonkeyPatc
 
 
 def test_folders_of_models_that_cannot_be_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HFLOW_MODELS", raising=False)
     plain = run("models", "--json").stdout
     monkeypatch.setenv("HFLOW_MODELS", os.pathsep.join((LONG, "a.png", "loop")))
     Path("loop").symlink_to("loop")
