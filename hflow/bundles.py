@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def default() -> Path:
 def weights_file(folder: Path) -> Path:
     """The file with a bundle's weights, as it lies there; it need not exist."""
     packed = folder / PACKED
-    return packed if packed.exists() else folder / WEIGHTS
+    return packed if os.path.exists(packed) else folder / WEIGHTS
 
 
 def weights(folder: Path) -> bytes:
@@ -80,7 +81,8 @@ def weights(folder: Path) -> bytes:
 
 def _scan() -> Iterator[Bundle]:
     for folder in folders():
-        for file in sorted(folder.glob("*/bundle.json")):
+        # Unlike pathlib's, this glob passes over folders that cannot be searched.
+        for file in sorted(folder / name for name in glob.glob("*/bundle.json", root_dir=folder, include_hidden=True)):
             try:
                 about = json.loads(file.read_text("utf-8"))
                 licence = str(about.get("license", "not stated"))

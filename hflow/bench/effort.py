@@ -6,6 +6,7 @@ hflow bench effort FOLDER --metrics DIR
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ class Kept:
         self.path, self.found = path, Found()
         steps = [STEPS[e] for e in efforts]
         self.about = {"bundle": load(bundles.default()).name, "tune": tune, "efforts": efforts, "steps": steps}
-        if path is None or not path.exists():
+        if path is None or not os.path.exists(path):
             return
         try:
             kept: dict[str, Any] = json.loads(path.read_text())

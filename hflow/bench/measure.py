@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,19 @@ import torch
 from PIL import Image
 
 from hflow.errors import InputError
+from hflow.output import reason
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 Distance = Callable[[np.ndarray, np.ndarray], float]
 
 
-def pictures(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name. InputError if there are none."""
+def pictures(folder: Path, deep: bool = False) -> list[Path]:
+    """The images of a folder, and with `deep` of those below it, sorted. InputError if there are none."""
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror or error}") from error
+        found = [p for p in (folder.rglob("*") if deep else folder.iterdir()) if p.suffix.lower() in SUFFIXES]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: {reason(error)}") from error
+    found = sorted(p for p in found if not p.name.startswith("._"))  # what macOS leaves beside files
     if not found:
         raise InputError(f"{folder}: no images in this folder")
     return found
@@ -31,9 +35,9 @@ def pictures(folder: Path) -> list[Path]:
 def read(path: Path) -> np.ndarray:
     """(H, W, 3) uint8. InputError if it cannot be read."""
     try:
-        return np.asarray(Image.open(path).convert("RGB"))
-    except OSError as error:
-        raise InputError(f"{path}: {error}") from error
+        return np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))  # a pipe can be read once
+    except Exception as error:  # damaged files make Pillow's readers fail in every way there is
+        raise InputError(f"{path}: {reason(error)}") from error
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -46,7 +50,7 @@ def load_lpips(metrics: str | Path, net: str) -> Any:
     """LPIPS v0.1 with the backbone `net` as a torch module, from a folder that holds perceptual.py and its weights."""
     path = Path(metrics) / "perceptual.py"
     spec = importlib.util.spec_from_file_location("hflow_perceptual", path)
-    if spec is None or spec.loader is None or not path.exists():
+    if spec is None or spec.loader is None or not os.path.isfile(path):
         raise InputError(f"{path}: no perceptual networks there")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -7,28 +7,21 @@ from importlib import import_module
 import click
 
 from hflow import __version__
-from hflow.cli.errors import quit_quietly, report
+from hflow.cli.program import Program
+from hflow.cli.streams import echo
 from hflow.errors import HflowError
 
 COMMANDS = ("encode", "decode", "truncate", "inspect", "show", "compare", "models", "bench", "selftest", "completion")
 
 
-class Commands(click.Group):
-    """A group whose commands are modules of this package, and whose errors are one line and an exit code."""
+class Commands(Program, click.Group):
+    """A group whose commands are modules of this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return import_module(f"hflow.cli.{name}").command if name in COMMANDS else None
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except HflowError as error:
-            ctx.exit(report(error))
-        except KeyboardInterrupt:
-            ctx.exit(quit_quietly())
 
 
 def _versions(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
@@ -48,7 +41,7 @@ def _versions(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None
         bundle = f"{default[0].name} ({default[0].number})" if default else "none installed"
     except HflowError as error:
         bundle = str(error)
-    click.echo(f"hflow {__version__}\ntorch {torch}\nbundle {bundle}")
+    echo(f"hflow {__version__}\ntorch {torch}\nbundle {bundle}")
     ctx.exit()
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
-import sys
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,13 @@ from typing import Any
 
 import click
 
-from hflow.cli.errors import report, say
+from hflow.cli import streams
+from hflow.cli.errors import as_error, report
 from hflow.cli.plan import Job, Naming, folder, plan
 from hflow.cli.progress import Bar
-from hflow.errors import HflowError, InputError, OutputError
+from hflow.cli.streams import say, shown
+from hflow.errors import HflowError, InputError
+from hflow.output import check_output, is_stream, reason, save_atomic
 
 __all__ = ["Job", "Options", "Result", "Watch", "folder", "many", "read", "run"]
 
@@ -70,11 +72,11 @@ class Watch:
 
     def __call__(self, pixels: int, slow: bool = False) -> Callable[[float], None] | None:
         """A picture of this size begins: what to tell the share done, if anyone looks. slow: it takes a while."""
-        return self.bar.watch(self.job.name, pixels, slow)
+        return self.bar.watch(shown(self.job.name), pixels, slow)
 
     def say(self, text: str) -> None:
         """How it goes, for the bar."""
-        self.bar.say(self.job.name, text)
+        self.bar.say(shown(self.job.name), text)
 
     def note(self, text: str) -> None:
         """Something to know about the file, said on stderr when its turn comes."""
@@ -134,9 +136,9 @@ def run(
     output = how.output_dir or how.output
     naming = Naming(output, bool(how.output_dir), how.name, suffix, fields)
     jobs = plan(inputs, naming, known, how.recursive)
-    if how.json_lines and any(job.target is None for job in jobs):
+    if how.json_lines and any(job.to_stdout for job in jobs):
         raise click.UsageError("--json-lines needs standard output for itself.")
-    skipped = {job for job in jobs if how.skip_existing and job.target and job.target.exists()}
+    skipped = {job for job in jobs if how.skip_existing and job.target and _exists(job.target)}
     codes, started = [], time.perf_counter()
     with Bar(len(jobs) - len(skipped), how.quiet) as bar:
 
@@ -146,8 +148,8 @@ def run(
             try:
                 _check(job, how.force, suffix == ".txt")
                 found = work(job, watch)
-            except HflowError as error:
-                found = error
+            except Exception as error:
+                found = as_error(error)
             return _Outcome(job, watch.notes, found, time.perf_counter() - began)
 
         outcomes = _all([job for job in jobs if job not in skipped], attempt, how.jobs)
@@ -182,11 +184,11 @@ def _tell(outcome: _Outcome, how: Options, bar: Bar) -> int:
     for note in () if how.quiet else outcome.notes:
         say(f"{job.name}: {note}")
     if isinstance(done, HflowError):
-        bar.fail(job.name)
-        code = report(done, Path(job.name), job.target or Path("stdout"))
-        _say(job, how, {"status": "failed", "error": " ".join(str(done).split()), "code": code}, None)
+        bar.fail(shown(job.name))
+        code = report(done, job.name, job.target or "stdout")
+        _say(job, how, {"status": "failed", "error": str(done), "code": code}, None)
         return code
-    bar.count(job.name, done.pixels, done.bpp)
+    bar.count(shown(job.name), done.pixels, done.bpp)
     about = {
         "status": "done", "width": done.width, "height": done.height, "bytes": done.size, "bpp": done.bpp,
         "seconds": round(outcome.seconds, 4),
@@ -201,44 +203,54 @@ def _tell(outcome: _Outcome, how: Options, bar: Bar) -> int:
 
 def read(source: Path | None) -> bytes:
     """A whole file, or all of standard input; InputError if that fails."""
+    if source is None:
+        return streams.read()
     try:
-        return sys.stdin.buffer.read() if source is None else source.read_bytes()
-    except OSError as error:
-        raise InputError(f"{source or 'stdin'}: {error.strerror or error}") from error
+        return source.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{source}: {reason(error)}") from error
 
 
 def write(job: Job, data: bytes, force: bool) -> None:
     """The output of a job: a file, whole or not at all, or standard output; OutputError if that fails."""
-    from hflow.output import save_atomic
-
     if job.target:
         save_atomic(job.target, data, force)
-        return
-    stream = sys.stdout.buffer
+    else:
+        streams.put(data)
+
+
+def check_source(path: Path) -> None:
+    """InputError if there is nothing to read, which is looked at before outputs are. It is not opened."""
     try:
-        stream.write(data)
-        stream.flush()
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # nobody reads on: click ends the program quietly
-            raise
-        raise OutputError(f"stdout: {error.strerror or error}") from error
+        os.stat(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {reason(error)}") from error
 
 
 def _check(job: Job, force: bool, text: bool) -> None:
-    """OutputError if the output cannot be kept, before the work is done."""
-    if job.target:
-        from hflow.output import check_output
+    """An error if there is no input, or if the output cannot be kept, before the work is done."""
+    if job.problem:
+        raise job.problem
+    if job.source:
+        check_source(job.source)
+    if job.target is None:
+        streams.check_stdout(text)
+        return
+    if job.makes_folder:
+        folder(job.target.parent)
+    check_output(job.target, force)
 
-        check_output(job.target, force)
-    elif sys.stdout.buffer.isatty() and not text:
-        raise OutputError("stdout: is a terminal, which cannot show a file; name one with -o")
+
+def _exists(target: Path) -> bool:
+    return os.path.exists(target) and not is_stream(target)
 
 
 def _say(job: Job, how: Options, about: dict[str, Any], text: str | None) -> None:
     """The line on a job; where standard output is taken by data, only if wanted, and on stderr."""
     if how.json_lines:
-        click.echo(json.dumps({"input": job.name, "output": str(job.target), **about}))
+        output = None if job.target is None else str(job.target)
+        streams.echo(json.dumps({"input": job.name, "output": output, **about}))
     elif text and job.target and not how.quiet:
-        click.echo(f"{job.name} -> {job.target}  {text}")
+        streams.line(f"{job.name} -> {job.target}  {text}")
     elif text and how.verbose:
         say(f"{job.name} -> stdout  {text}")

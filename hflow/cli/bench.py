@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import click
 
 from hflow.cli import batch, options
 from hflow.cli import effort as effort_options
+from hflow.cli.streams import echo, shown
 from hflow.codec.geometry import LEVELS
-from hflow.errors import HflowError, InputError
+from hflow.errors import HflowError
 
 FOLDER = click.argument("folder", type=options.FILES)
 METRICS = click.option(
@@ -71,21 +74,21 @@ def quality(
     console = Console(stderr=True)
     for line in missing:
         console.print(f"left out: {line}", markup=False, highlight=False)
-    shown, middle, sheet = report.Gallery(gallery), bpp[(len(bpp) - 1) // 2], []
+    kept, middle, sheet = report.Gallery(gallery), bpp[(len(bpp) - 1) // 2], []
 
     def keep(codec: str, picture: str, target: float, x: Any) -> None:
-        shown.keep(codec, picture, target, x)
+        kept.keep(codec, picture, target, x)
         if codec == bench.named(efforts[0]) and target == middle:
             sheet.append(x)
 
-    with console.status("") as status:
+    with progress() as say:
         plan = bench.Plan(folder, bpp, found, Metrics(metrics), limit, tuple(efforts))
-        results = bench.run(plan, status.update, keep)
+        results = bench.run(plan, say, keep)
     Console().print(report.table(results))
     if output:
         write(output / "results.json", json.dumps(results, indent=1) + "\n")
         write(output / "results.md", report.markdown(results))
-        write(output / "compare.html", report.page(results, shown))
+        write(output / "compare.html", report.page(results, kept))
         report.plot(results, output / "curves.svg")
         if sheet:
             report.sheet(sheet).save(output / "sheet.webp", quality=85, method=6)
@@ -107,7 +110,7 @@ def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> 
 
     found = bench.run(read(image), bpp, device, repeats)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        echo(json.dumps(found, indent=1))
         return
     width, height = found["size"]
     title = (
@@ -139,21 +142,19 @@ def speed(image: Path, bpp: float, repeats: int, as_json: bool, device: str) -> 
 def batches(folder: Path, bpp: float, limit: int, few: int, jobs: int | None, as_json: bool) -> None:
     """Encoding the images of FOLDER, at any depth, at once, in a loop over hflow.encode, and in a process each."""
     from hflow.bench import batch as bench
-    from hflow.bench.measure import SUFFIXES
+    from hflow.bench.measure import pictures
 
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)[:limit]
-    if not paths:
-        raise InputError(f"{folder}: no images in this folder")
+    paths = pictures(folder, deep=True)[:limit]
     found = bench.run(paths, bpp, min(few, len(paths)), jobs)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        echo(json.dumps(found, indent=1))
         return
     for name, way in found["ways"].items():
-        click.echo(f"{name:18} {way['images_per_s']:8.2f} images/s  {way['cpu_s_per_image']:6.3f} CPU s per image")
-    click.echo(f"batch / loop               {found['batch_to_loop']:.2f}")
-    click.echo(f"batch / process per image  {found['batch_to_process_per_image']:.2f}")
-    click.echo(f"loop / process per image   {found['loop_to_process_per_image']:.2f}")
-    click.echo(f"files                      {'the same' if found['same_files'] else 'DIFFERENT'}")
+        echo(f"{name:18} {way['images_per_s']:8.2f} images/s  {way['cpu_s_per_image']:6.3f} CPU s per image")
+    echo(f"batch / loop               {found['batch_to_loop']:.2f}")
+    echo(f"batch / process per image  {found['batch_to_process_per_image']:.2f}")
+    echo(f"loop / process per image   {found['loop_to_process_per_image']:.2f}")
+    echo(f"files                      {'the same' if found['same_files'] else 'DIFFERENT'}")
 
 
 @command.command("ablation")
@@ -168,7 +169,7 @@ def ablation(folder: Path, metrics: Path | None, level: int, output: Path | None
     from hflow.nets.bundle import load
 
     text = report(load(bundles.default()), folder, level, metrics)
-    click.echo(text)
+    echo(text)
     if output:
         write(output, text)
 
@@ -198,14 +199,13 @@ def ladder(folder: Path, bpp: list[float], metrics: Path | None, limit: int) -> 
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
 def targets(folder: Path, bpp: list[float], sizes: list[float], limit: int | None, output: Path | None) -> None:
     """How closely files come to the sizes asked for, on the images of FOLDER."""
-    from rich.console import Console
 
     from hflow.bench.measure import pictures
     from hflow.bench.targets import report
 
-    with Console(stderr=True).status("") as status:
-        text = report(pictures(folder)[:limit], bpp, [int(n) for n in sizes], status.update)
-    click.echo(text)
+    with progress() as say:
+        text = report(pictures(folder)[:limit], bpp, [int(n) for n in sizes], say)
+    echo(text)
     if output:
         write(output, text)
 
@@ -218,7 +218,6 @@ def targets(folder: Path, bpp: list[float], sizes: list[float], limit: int | Non
 @click.option("-o", "--output", type=options.FILES, help="Folder for prefixes.md and prefixes.svg.")
 def prefixes(folder: Path, metrics: Path | None, bpp: float, limit: int | None, output: Path | None) -> None:
     """What the beginnings of files are worth, beside truncated files and files encoded for the size."""
-    from rich.console import Console
 
     from hflow.bench import prefixes as bench
     from hflow.bench.measure import Metrics, pictures
@@ -226,10 +225,10 @@ def prefixes(folder: Path, metrics: Path | None, bpp: float, limit: int | None, 
     if output:
         require("matplotlib")
     paths, shares = pictures(folder)[:limit], [n / 10 for n in range(1, 11)]
-    with Console(stderr=True).status("") as status:
-        found, failed = bench.run(paths, bpp, shares, Metrics(metrics), status.update)
+    with progress() as say:
+        found, failed = bench.run(paths, bpp, shares, Metrics(metrics), say)
     text = bench.markdown(found, failed, bpp, len(paths))
-    click.echo(text)
+    echo(text)
     if output:
         write(output / "prefixes.md", text)
         bench.plot(found, output / "prefixes.svg")
@@ -243,15 +242,14 @@ def prefixes(folder: Path, metrics: Path | None, bpp: float, limit: int | None, 
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
 def masking(folder: Path, metrics: Path | None, bpp: list[float], limit: int | None, output: Path | None) -> None:
     """Ways to choose the tokens that are sent, against uniform 1_4."""
-    from rich.console import Console
 
     from hflow.bench import maskings as bench
     from hflow.bench.measure import Metrics, pictures
 
     paths = pictures(folder)[:limit]
-    with Console(stderr=True).status("") as status:
-        text = bench.markdown(bench.run(paths, bpp, Metrics(metrics), status.update), len(paths))
-    click.echo(text)
+    with progress() as say:
+        text = bench.markdown(bench.run(paths, bpp, Metrics(metrics), say), len(paths))
+    echo(text)
     if output:
         write(output, text)
 
@@ -270,17 +268,16 @@ def effort(
     resume: Path | None, output: Path | None,
 ) -> None:  # fmt: skip
     """What effort buys at equal size, on the images of FOLDER. Takes hours."""
-    from rich.console import Console
 
     from hflow.bench import effort as bench
     from hflow.bench.measure import Metrics, pictures, read
 
     paths = pictures(folder)[:limit]
     area = sum(read(p)[..., 0].size for p in paths) / len(paths) / 1e6
-    with Console(stderr=True).status("") as status:
-        found = bench.run(paths, bpp, efforts, tune, Metrics(metrics), status.update, resume)
+    with progress() as say:
+        found = bench.run(paths, bpp, efforts, tune, Metrics(metrics), say, resume)
     text = bench.markdown(found, area, tune)
-    click.echo(text)
+    echo(text)
     if output:
         write(output, text)
 
@@ -317,6 +314,16 @@ def messages(folder: Path, size: int, limit: int, output: Path) -> None:
     write_messages(pictures(folder)[:limit], size, output)
 
 
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that says what is under way."""
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status("") as status:
+        yield lambda text: status.update(Text(shown(text)))
+
+
 def require(module: str) -> None:
     """An error in one line where an optional package is missing."""
     from importlib.util import find_spec
@@ -330,4 +337,4 @@ def write(path: Path, text: str) -> None:
     from hflow.output import save_atomic
 
     batch.folder(str(path.parent))
-    save_atomic(path, text.encode(), True)
+    save_atomic(path, text.encode(errors="backslashreplace"), True)

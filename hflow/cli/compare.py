@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hflow.cli import options, pictures
+from hflow.cli import batch, options, pictures
+from hflow.cli.streams import echo, line
 from hflow.errors import HflowError
 
 if TYPE_CHECKING:
@@ -34,27 +35,30 @@ def command(a: Path, b: Path, metrics: Path | None, diff: Path | None, as_json: 
 
     from hflow.output import check_output, save_atomic
 
+    for path in (a, b):
+        batch.check_source(path)
     if diff:
         check_output(diff, force)
         pictures.kind_of(diff)
-    x, y = (np.asarray(pictures.read(path, device)) for path in (a, b))
+    found = [pictures.read(path, device) for path in (a, b)]
+    x, y = (np.asarray(image) for image, _ in found)
     if x.shape != y.shape:
         sizes = " and ".join(f"{v.shape[1]} x {v.shape[0]}" for v in (x, y))
         raise HflowError(f"{a} and {b} are {sizes} pixels: only pictures of one size can be compared")
-    found = measure(x, y, metrics)
+    figures = measure(x, y, metrics)
     if diff:
-        save_atomic(diff, pictures.pack(difference(x, y), pictures.kind_of(diff), diff), force)
-    bpp = [8 * path.stat().st_size / (x.shape[0] * x.shape[1]) for path in (a, b)]
+        save_atomic(diff, pictures.pack(difference(x, y), pictures.kind_of(diff), diff)[0], force)
+    bpp = [8 * size / (x.shape[0] * x.shape[1]) for _, size in found]
     if as_json:
-        click.echo(json.dumps({"files": [str(a), str(b)], "size": [x.shape[1], x.shape[0]], "bpp": bpp, **found}))
+        echo(json.dumps({"files": [str(a), str(b)], "size": [x.shape[1], x.shape[0]], "bpp": bpp, **figures}))
         return
     for path, rate in zip((a, b), bpp, strict=True):
-        click.echo(f"{path}  {x.shape[1]} x {x.shape[0]}  {rate:.5f} bpp")
-    psnr = "infinite: the pixels are identical" if found["psnr"] is None else f"{found['psnr']:.2f} dB"
-    click.echo(f"PSNR     {psnr}")
-    click.echo("MS-SSIM  " + (NO_MS_SSIM if found["ms_ssim"] is None else f"{found['ms_ssim']:.4f}"))
-    if "lpips_alex" in found:
-        click.echo(f"LPIPS    {found['lpips_alex']:.4f} (Alex)")
+        line(f"{path}  {x.shape[1]} x {x.shape[0]}  {rate:.5f} bpp")
+    psnr = "infinite: the pixels are identical" if figures["psnr"] is None else f"{figures['psnr']:.2f} dB"
+    echo(f"PSNR     {psnr}")
+    echo("MS-SSIM  " + (NO_MS_SSIM if figures["ms_ssim"] is None else f"{figures['ms_ssim']:.4f}"))
+    if "lpips_alex" in figures:
+        echo(f"LPIPS    {figures['lpips_alex']:.4f} (Alex)")
 
 
 def measure(x: np.ndarray, y: np.ndarray, metrics: Path | None) -> dict[str, Any]:

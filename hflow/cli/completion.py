@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from hflow.cli.streams import echo
+
 SHELLS = {
     "bash": 'eval "$(hflow completion bash)"   in ~/.bashrc',
     "zsh": 'eval "$(hflow completion zsh)"   in ~/.zshrc',
@@ -20,4 +22,4 @@ def command(shell: str) -> None:
 
     found = get_completion_class(shell)
     assert found is not None
-    click.echo(found(main, {}, "hflow", "_HFLOW_COMPLETE").source())
+    echo(found(main, {}, "hflow", "_HFLOW_COMPLETE").source())

@@ -47,7 +47,6 @@ def command(
     def decode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
         from hflow.container import parse, parse_cut
-        from hflow.metadata import to_save
 
         writes = pictures.kind_of(job.target if job.target and not kind else f"stdout{suffix}")
         data = from_text(batch.read(job.source))
@@ -62,9 +61,10 @@ def command(
             progress=watch(pixels),
         )  # fmt: skip
         note = image.info.get("salvaged")
-        for lost in to_save(image, writes)[1]:
-            watch.note(f"{writes} files cannot carry the {lost} data")
-        batch.write(job, pictures.pack(image, writes, job.target or "stdout"), how.force)
+        packed, notes = pictures.pack(image, writes, job.target or "stdout")
+        for dropped in notes:
+            watch.note(dropped)
+        batch.write(job, packed, how.force)
         return batch.Result(image.width, image.height, len(data), f"{image.width} x {image.height}", note)
 
     batch.run(files, how, suffix, {".hfc"}, {"fidelity": f"{fidelity:g}"}, decode)

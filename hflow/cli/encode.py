@@ -6,16 +6,13 @@ from typing import Any
 
 import click
 
-from hflow.cli import batch, options
+from hflow.cli import batch, options, pictures
 from hflow.cli import effort as efforts
 from hflow.cli.effort import Patience
 from hflow.cli.roi import RoiType, load_roi
 from hflow.container.metadata import TYPES
 from hflow.masks import LABELS
 from hflow.text import KINDS, capacity, to_text
-
-# What counts as an image in a folder; any readable file can be named.
-SUFFIXES = {f".{s}" for s in "avif bmp gif jp2 jpeg jpg pbm pgm png pnm ppm tga tif tiff webp".split()}  # noqa: SIM905
 
 
 class MetadataType(click.ParamType):
@@ -95,7 +92,7 @@ def command(
 
     suffix = ".txt" if text else ".hfc"
     with patience:
-        batch.run(inputs, how, suffix, SUFFIXES, {k: f"{v:g}" for k, v in target.items()}, encode)
+        batch.run(inputs, how, suffix, pictures.suffixes(), {k: f"{v:g}" for k, v in target.items()}, encode)
 
 
 def target_of(bpp: float | None, size: int | None, quality: float | None, text: str | None) -> dict[str, Any]:

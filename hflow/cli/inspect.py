@@ -11,9 +11,10 @@ import click
 
 from hflow import bundles, masks
 from hflow.cli import batch, options
-from hflow.cli.errors import report
+from hflow.cli.errors import as_error, report
+from hflow.cli.streams import echo, line
 from hflow.container import Container, Kind, Section, metadata, parse
-from hflow.errors import BundleError, HflowError
+from hflow.errors import BundleError
 from hflow.text import from_text
 
 if TYPE_CHECKING:
@@ -43,16 +44,16 @@ def command(files: tuple[Path, ...], as_json: bool, picture: Path | None, device
             found.append({"file": str(path), **describe(parse(data), len(data))})
             if picture:
                 found[-1] |= write_map(data, picture, device, force)
-        except HflowError as error:
-            codes.append(report(error, path))
+        except Exception as error:
+            codes.append(report(as_error(error), path, picture))
     if as_json and found:
-        click.echo(json.dumps(found if len(files) > 1 else found[0], indent=2))
+        echo(json.dumps(found if len(files) > 1 else found[0], indent=2))
     elif found:
         from rich.console import Console
 
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)
         for about in found:
-            click.echo(about["file"])
+            line(about["file"])
             console.print(_table(about))
     click.get_current_context().exit(codes[0] if codes else 0)
 
@@ -65,7 +66,7 @@ def write_map(data: bytes, target: Path, device: str, force: bool) -> dict[str, 
 
     check_output(target, force)
     spent = spending(data, device=device)
-    save_atomic(target, pack(paint(spent), "PNG", target), force)
+    save_atomic(target, pack(paint(spent), "PNG", target)[0], force)
     about = {"cell_bits": {"mean": float(spent.per_cell().mean()), "most": float(spent.per_cell().max())}}
     if spent.sent is None or spent.right is None:
         return about

@@ -13,6 +13,7 @@ import click
 
 from hflow import __version__, errors
 from hflow.cli import batch, main, options
+from hflow.cli.program import Program
 from hflow.output import save_atomic
 
 
@@ -76,7 +77,7 @@ def text(plain: str) -> str:
     return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in lines)
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("-o", "--output", required=True, metavar="DIR", help="Folder for the pages.")
 @options.force
 def write(output: str, force: bool) -> None:
@@ -87,7 +88,4 @@ def write(output: str, force: bool) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        write()
-    except errors.HflowError as error:
-        raise SystemExit(f"hflow: {error}") from error
+    write()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from hflow import bundles
 from hflow.cli.errors import report
+from hflow.cli.streams import echo, line, shown
 from hflow.errors import BundleError
 
 COLUMNS = ("name", "number", "fingerprint", "bytes", "licence", "path")
@@ -23,11 +25,11 @@ def command(verify: bool, as_json: bool) -> None:
     """List the installed model bundles; new files are made with the default one."""
     found = [describe(b, verify) for b in bundles.listing()]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
     elif found:
-        click.echo(table(found), nl=False)
+        echo(table(found))
     else:
-        click.echo("no model bundle is installed; searched: " + ", ".join(map(str, bundles.folders())))
+        line("no model bundle is installed; searched: " + ", ".join(map(str, bundles.folders())))
     damaged = [b for b in found if b.get("intact") is False]
     codes = [report(BundleError(f"{b['path']}: the weights are not the ones that bundle.json names")) for b in damaged]
     click.get_current_context().exit(codes[0] if codes else 0)
@@ -41,7 +43,7 @@ def describe(bundle: bundles.Bundle, verify: bool) -> dict[str, Any]:
         "number": bundle.number,
         "fingerprint": bundle.sha256[:2],  # as files carry it
         "sha256": bundle.sha256,
-        "bytes": weights.stat().st_size if weights.is_file() else None,
+        "bytes": weights.stat().st_size if os.path.isfile(weights) else None,
         "licence": bundle.licence,
         "path": str(bundle.path),
         "default": bundle.path == bundles.default(),
@@ -62,7 +64,7 @@ def table(found: list[dict[str, Any]]) -> str:
         rows[0].append("weights")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
-    return "".join(line.rstrip() + "\n" for line in lines)
+    return "\n".join(shown(text.rstrip()) for text in lines)
 
 
 def _hash(folder: Path) -> str | None:

@@ -10,7 +10,15 @@ from typing import Any, ClassVar
 
 import click
 
-FILES = click.Path(path_type=Path)  # existence is checked file by file, with the codec's own exit codes
+
+class FileType(click.Path):
+    """Any path. What is wrong with it is found out where it is used, and said with hflow's own exit codes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return Path(value)
+
+
+FILES = FileType()
 
 device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."

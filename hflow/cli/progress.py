@@ -23,7 +23,7 @@ class Bar:
 
     def __init__(self, files: int, quiet: bool) -> None:
         self.files = files
-        self.allowed = not quiet and sys.stderr.isatty()
+        self.allowed = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self.progress: Progress | None = None
         self.running: dict[str, float] = {}  # the share done of each file that is not counted yet
         self.lock = threading.RLock()

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import click
 
 from hflow.cli import options
+from hflow.cli.streams import echo, line
 
 
 @click.command("selftest")
@@ -37,12 +38,12 @@ def command(device: str, as_json: bool) -> None:
             "wrong": [asdict(r) for r in wrong],
             "seconds": round(seconds, 2),
         }
-        click.echo(json.dumps(about, indent=2))
+        echo(json.dumps(about, indent=2))
     else:
-        click.echo(f"indices  {exact}/{len(indices)} exact")
-        click.echo(f"errors   {refused}/{len(errors)} as expected")
-        click.echo(f"pixels   largest difference {'-' if largest is None else f'{largest:.2f}'} of 255")
+        echo(f"indices  {exact}/{len(indices)} exact")
+        echo(f"errors   {refused}/{len(errors)} as expected")
+        echo(f"pixels   largest difference {'-' if largest is None else f'{largest:.2f}'} of 255")
         for result in wrong:
-            click.echo(f"{result.file}: {result.wrong}")
-        click.echo(f"{'failed' if wrong else 'passed'} on {device} in {seconds:.1f} s")
+            line(f"{result.file}: {result.wrong}")
+        echo(f"{'failed' if wrong else 'passed'} on {device} in {seconds:.1f} s")
     click.get_current_context().exit(1 if wrong else 0)

@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from hflow.cli import options, pictures
+from hflow.cli.errors import report
+from hflow.cli.streams import can_say, line
+from hflow.errors import HflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from PIL import Image
     from rich.segment import Segment
+
+
+HALF = "▀"
 
 
 @click.command("show")
@@ -33,15 +39,24 @@ def command(files: tuple[Path, ...], width: int | None, device: str) -> None:
     console = Console(
         force_terminal=True, color_system="auto" if sys.stdout.isatty() else "truecolor", no_color=False, width=columns
     )
+    codes, halves = [], can_say(HALF)
     for path in files:
-        image = pictures.read(path, device)
+        try:
+            image = pictures.read(path, device)[0]
+        except HflowError as error:
+            codes.append(report(error))
+            continue
         if len(files) > 1:
-            click.echo(path)
-        console.print(Segments(blocks(image, columns, rows)), end="")
+            line(str(path))
+        console.print(Segments(blocks(image, columns, rows, halves)), end="")
+    click.get_current_context().exit(codes[0] if codes else 0)
 
 
-def blocks(image: Image.Image, columns: int, rows: int) -> Iterator[Segment]:
-    """The picture in at most `columns` x `rows` characters: each shows one pixel above another."""
+def blocks(image: Image.Image, columns: int, rows: int, halves: bool = True) -> Iterator[Segment]:
+    """The picture in at most `columns` x `rows` characters: each shows one pixel above another.
+
+    halves: whether there is a character for it; where not, each is a space that shows the mean of the two.
+    """
     from PIL import Image
     from rich.color import Color
     from rich.segment import Segment
@@ -49,10 +64,13 @@ def blocks(image: Image.Image, columns: int, rows: int) -> Iterator[Segment]:
 
     scale = min(columns / image.width, 2 * rows / image.height, 1.0)
     size = max(1, round(scale * image.width)), 2 * max(1, round(scale * image.height / 2))
-    pixels = image.resize(size, Image.Resampling.LANCZOS).load()
+    small = image.resize(size, Image.Resampling.LANCZOS)
+    if not halves:
+        small = small.reduce((1, 2)).resize(size, Image.Resampling.NEAREST)
+    pixels = small.load()
     assert pixels is not None
     for y in range(0, size[1], 2):
         for x in range(size[0]):
             upper, lower = (Color.from_rgb(*pixels[x, row]) for row in (y, y + 1))  # type: ignore[misc]
-            yield Segment("▀", Style(color=upper, bgcolor=lower))
+            yield Segment(HALF, Style(color=upper, bgcolor=lower)) if halves else Segment(" ", Style(bgcolor=upper))
         yield Segment.line()
