@@ -16,7 +16,8 @@ from hflow.codec.geometry import anchor
 from hflow.integer import scales as S
 from hflow.masks import STAGES
 from hflow.nets import predictor as P
-from hflow.nets.bundle import Model, exact
+from hflow.nets.bundle import Model
+from hflow.nets.caller import exact
 from hflow.nets.grids import stage_grid
 
 ORDERS = ("quincunx", "raster", "confidence")

@@ -18,7 +18,7 @@ FIT = (0.5671, 1.1689, -0.0486, 0.051, 1.0779)
 @torch.inference_mode()
 def activity(model: Model, linear: Tensor, rate: float) -> float:
     """Mean over the cells of the sum of log2(1 + |v|), v the linear latent (1, C, h, w) in steps at a rate."""
-    gain = model.nets.gain(torch.tensor([rate], device=linear.device))
+    gain = model.nets.gain(torch.tensor([rate], dtype=torch.float32, device=linear.device))
     magnitude = (linear * gain).abs()
     return float(torch.log2(1 + (magnitude - 0.1).clamp_min(0)).sum((1, 2, 3)) / linear[0, 0].numel())
 

@@ -15,7 +15,8 @@ from hflow.entropy import Bounds, CutDecoder, Decoder, Encoder, Tables, decode_l
 from hflow.errors import FormatError
 from hflow.integer import scales as S
 from hflow.nets import continuous as C
-from hflow.nets.bundle import Model, exact
+from hflow.nets.bundle import Model
+from hflow.nets.caller import exact
 
 LIMIT = 2**15 - 1  # latents are 16-bit integers
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from hflow.codec.geometry import CELL, RATE_ONE, Geometry
 from hflow.codec.threads import steady
 from hflow.nets.analysis import OFFSET, quantize
-from hflow.nets.bundle import Model, exact
+from hflow.nets.bundle import Model
+from hflow.nets.caller import exact
 from hflow.nets.feedback import answered
 
 TILE, MARGIN = 1024, 192  # pixels, multiples of CELL; the margin covers what a pixel's neighbourhood can tell

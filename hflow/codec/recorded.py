@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hflow.codec.geometry import Geometry
+from hflow.forks import Lock
 from hflow.integer.fast import TorchOps
 from hflow.nets import continuous as C
 from hflow.nets.bundle import Model
@@ -106,7 +107,7 @@ class Recording:
         with tape.running():
             # All that comes from the host is there before, and all that a graph reads is kept as long as the graph is.
             passes = C.all_passes(ops, h, w, model.cfg)
-            self.z, self.z_here = _twice(torch.zeros(1, geo.zh, geo.zw, model.cfg.hyper, device=ops.device))
+            self.z, self.z_here = _twice(ops.const(np.zeros((1, geo.zh, geo.zw, model.cfg.hyper))))
             self.at, self.at_here = _twice(torch.zeros(1, dtype=torch.int64, device=ops.device))
             self.reads = model.tables, model.latent, model.local, passes
             # Once without recording: libraries choose their kernels and take their memory.
@@ -150,7 +151,7 @@ def _send(values: np.ndarray, here: Tensor, there: Tensor) -> None:
     there.copy_(here, non_blocking=True)
 
 
-_recording = threading.Lock()  # one recording at a time, of all models
+_recording = Lock()  # one recording at a time, of all models
 
 
 def of(model: Model, geo: Geometry) -> Recording | None:

@@ -24,7 +24,8 @@ from hflow.codec.rate import FIXED, Choice
 from hflow.codec.relaxed import stream_bits
 from hflow.codec.threads import steady
 from hflow.nets.analysis import OFFSET, quantize
-from hflow.nets.bundle import Model, exact
+from hflow.nets.bundle import Model
+from hflow.nets.caller import alone, exact
 from hflow.nets.feedback import answered
 from hflow.nets.fusion import Given
 from hflow.nets.perceptual import load_perceptual
@@ -311,6 +312,7 @@ class Search:
         return replace(start, y=y, continuous=data, chunks=tuple(chunks) if start.chunks else (), tokens=full)
 
 
+@alone
 @steady(lambda geo: geo.area)
 def refine(
     model: Model, geo: Geometry, rgb: np.ndarray, found: tuple[Tensor, Tensor], start: Choice, budget: int, steps: int,

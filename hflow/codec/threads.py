@@ -2,7 +2,7 @@
 
 Their last bit may depend on it, and with it a rounded latent and a file. So it depends on the picture alone, not on
 how many are done side by side: one thread for a small picture, all of them, in turns, for others. Integers are exact
-with any number.
+with any number. A forked process computes with one: of OpenMP's other threads it has none, and waits for them forever.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
+from hflow.forks import Lock, in_child
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 SMALL = 2**17  # pixels
 
 _own = threading.local()
-_turn = threading.Lock()
+_turn = Lock()
+in_child(lambda: torch.set_num_threads(1))
 
 
 def share(threads: int, jobs: int) -> None:

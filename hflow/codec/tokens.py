@@ -14,7 +14,8 @@ from hflow.errors import FormatError
 from hflow.integer.scales import FREQ_BITS
 from hflow.masks import STAGES
 from hflow.nets import predictor as P
-from hflow.nets.bundle import Model, exact
+from hflow.nets.bundle import Model
+from hflow.nets.caller import exact
 from hflow.nets.grids import stage_grid
 
 # (stage, positions (n, 2), frequencies (n, m, V)) to the indices (n, m) and which positions are known (n,)

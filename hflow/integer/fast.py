@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from hflow.integer import scales as S
 
-HALF, ZERO = torch.tensor(0.5), torch.tensor(0.0)
+HALF, ZERO = (torch.from_numpy(np.array(v, dtype=np.float32)) for v in (0.5, 0.0))
 
 
 def pick(t: Tensor, at: Tensor) -> Tensor:

@@ -7,15 +7,13 @@ or not (`hflow.bundles.weights`), with `float.<name>` (int8 with `float.<name>.s
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,24 +24,22 @@ from torch.overrides import TorchFunctionMode
 
 from hflow import bundles
 from hflow.errors import BundleError, InputError
+from hflow.forks import Lock
 from hflow.integer.export import bound
 from hflow.integer.fast import TorchOps
 from hflow.integer.params import tree
 from hflow.integer.scales import ACC_LIMIT
 from hflow.integer.twin import QLinear, QTable
 from hflow.nets.analysis import Analysis, Gain, HyperAnalysis, TokenHead
+from hflow.nets.caller import alone
 from hflow.nets.config import NetConfig
 from hflow.nets.continuous import LatentTwin, Local, by_source, tables
 from hflow.nets.feedback import Feedback
 from hflow.nets.fusion import FusionDecoder
-from hflow.nets.precision import whole_fp32
 from hflow.nets.predictor import PredictorConfig, PredictorTwin
 from hflow.nets.tokenizer import ProductQuantizer
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_LOADING = threading.Lock()
+_LOADING = Lock()
 
 
 class FloatNets(nn.Module):
@@ -111,17 +107,6 @@ def restore(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
     return out
 
 
-def exact(function: Callable[P, R]) -> Callable[P, R]:
-    """Runs a function outside any torch.autocast of the caller, where integers would not be integers, and of TF32."""
-
-    @functools.wraps(function)
-    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), whole_fp32():
-            return function(*args, **kwargs)
-
-    return inner
-
-
 def predictor_size(arrays: dict[str, np.ndarray]) -> PredictorConfig:
     """The predictor's sizes, read off its parameters. KeyError if they are not there."""
     hidden, width = arrays["blocks.0.up.weight"].shape
@@ -183,6 +168,7 @@ def load(path: Path, device: str = "cpu", ops: Any = None) -> Model:
 
 
 @lru_cache(maxsize=4)
+@alone
 def _load(path: Path, device: str, ops: Any) -> Model:
     try:
         about = json.loads((path / "bundle.json").read_text("utf-8"))

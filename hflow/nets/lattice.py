@@ -144,9 +144,8 @@ def _box(x: Tensor, dim: int, out: Tensor) -> Tensor:
 
 def _mean(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Of `size` cells, down and along, around each, as many as there are; x (B, C, h, rows, w, columns)."""
-    b, c, h, _, w, _ = x.shape
     if size[0] > 1:
-        x = _window_mean(x.reshape(b, c, h, -1), size[0]).view(x.shape)
+        x = _window_mean(x.flatten(3), size[0]).view(x.shape)
     if size[1] > 1:
         x = _window_mean(x, size[1])
     return x

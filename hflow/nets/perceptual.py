@@ -19,6 +19,7 @@ from hflow.errors import BundleError
 from hflow.nets import distances
 from hflow.nets.blocks import conv, to_depth
 from hflow.nets.bundle import Model, restore
+from hflow.nets.caller import alone
 from hflow.nets.config import NetConfig
 
 FILE = "perceptual.safetensors"  # in a bundle's folder, beside its weights
@@ -73,12 +74,13 @@ class Perceptual(nn.Module):
 
 
 @lru_cache(maxsize=4)
+@alone
 def _load(path: Path, device: str, cfg: NetConfig) -> Perceptual | None:
     if not path.exists():
         return None
     try:
         net = Perceptual(cfg)
-        net.load_state_dict(restore(load_file(path)))
+        net.load_state_dict(restore(load_file(path)), assign=True)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise BundleError(f"{path}: not the perceptual network ({error})") from error
     net.to(memory_format=torch.channels_last)

@@ -7,12 +7,13 @@ fp32 where two machines are to make the same picture.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
+
+from hflow.forks import Lock, in_child
 
 
 @functools.cache
@@ -38,9 +39,23 @@ if hasattr(torch.backends.mkldnn, "matmul"):
 class _Wish:
     """How many threads want whole fp32, and what the switches said before the first."""
 
-    lock = threading.Lock()
+    lock = Lock()
     wanted = 0
     before: ClassVar[list[Any]] = []
+
+    @classmethod
+    def forget(cls) -> None:
+        """In a forked process none of them is left."""
+        _switch(cls.before if cls.wanted else [])
+        cls.wanted = 0
+
+
+in_child(_Wish.forget)
+
+
+def _switch(values: list[Any]) -> None:
+    for (whose, name, _), value in zip(SWITCHES, values, strict=False):
+        setattr(whose, name, value)
 
 
 @contextmanager
@@ -53,14 +68,12 @@ def whole_fp32() -> Iterator[None]:
     with _Wish.lock:
         if _Wish.wanted == 0:
             _Wish.before = [getattr(whose, name) for whose, name, _ in SWITCHES]
-            for whose, name, whole in SWITCHES:
-                setattr(whose, name, whole)
+            _switch([whole for *_, whole in SWITCHES])
         _Wish.wanted += 1
     try:
         yield
     finally:
         with _Wish.lock:
-            _Wish.wanted -= 1
+            _Wish.wanted = max(0, _Wish.wanted - 1)  # 0 already in a process forked from within
             if _Wish.wanted == 0:
-                for (whose, name, _), told in zip(SWITCHES, _Wish.before, strict=True):
-                    setattr(whose, name, told)
+                _switch(_Wish.before)

@@ -56,6 +56,7 @@ def tile(monkeypatch: pytest.MonkeyPatch, size: int, margin: int) -> None:
     monkeypatch.setattr(pixels, "WHOLE", 0)
     monkeypatch.setattr(pixels, "TILE", size)
     monkeypatch.setattr(pixels, "MARGIN", margin)
+    monkeypatch.setattr(pixels, "LONG", 1)
 
 
 def apart(a: np.ndarray, b: np.ndarray, period: int) -> tuple[float, float]:

@@ -1,0 +1,52 @@
+"""Keeps what a program has told torch away from the codec, whose results depend on the file alone.
+
+Default type and device, autocast, gradients and inference mode are the program's, not ours. They are left as they are,
+and the codec runs aside of them. (New tensors state their type, as the default one belongs to all threads.)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+from hflow.nets.precision import whole_fp32
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextmanager
+def _own() -> Iterator[None]:
+    """No autocast, where integers would not be integers, no TF32, and the CPU as the default device."""
+    here: Any = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    with here, torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), whole_fp32():
+        yield
+
+
+def exact(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates what computes: it gives the same whatever the caller's settings are."""
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _own():
+            return function(*args, **kwargs)
+
+    return inner
+
+
+def alone(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates what makes tensors to keep, or needs gradients: as `exact`, and outside of inference_mode and no_grad.
+
+    A tensor from inference mode could never be used for gradients.
+    """
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.inference_mode(False), torch.enable_grad(), _own():
+            return function(*args, **kwargs)
+
+    return inner
