@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,16 @@ QUALITY: dict[str, dict[str, Any]] = {
 }
 
 
+def load(data: bytes, name: str, keep: Collection[str] = ()) -> tuple[Image.Image, list[str]]:
+    """`hflow.images.load` in a process that is ours: up to our own limit, where Pillow's is lower."""
+    from PIL import Image
+
+    from hflow import images
+
+    Image.MAX_IMAGE_PIXELS = images.MAX_PIXELS
+    return images.load(data, name, keep)
+
+
 def read(path: Path, device: str = "auto") -> Image.Image:
     """The picture in a file as 8-bit sRGB; what was dropped is said on stderr. Errors name the file."""
     import hflow
@@ -33,7 +44,7 @@ def read(path: Path, device: str = "auto") -> Image.Image:
             return images.as_srgb(hflow.decode(data, device=device))[0]
         except HflowError as error:
             raise type(error)(f"{path}: {error}") from error
-    image, dropped = images.load(path)
+    image, dropped = load(data, str(path))
     for note in dropped:
         say(f"{path}: {note}")
     return image
