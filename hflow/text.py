@@ -17,6 +17,7 @@ KINDS = ("base85", "base64")
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GROUPS = {"base85": (5, 4), "base64": (4, 3)}  # characters and bytes of a group
 _NOTHING = re.compile("[\\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")  # seen or not
+_BEGINNINGS = (">u6", "62hm")  # the signature, as far as it alone decides, in base85 and base64
 
 
 def capacity(characters: int, kind: str = "base85") -> int:
@@ -62,8 +63,8 @@ def from_text(data: bytes | str) -> bytes:
 def _plain(data: bytes | str) -> bytes:
     """The characters that count, in ASCII; what is none becomes a character of neither kind."""
     text = data if isinstance(data, str) else _decoded(data)
-    # No text begins with >, so the first line says how the others are quoted.
-    if quote := re.match(r"\s*((?:> ?)+)", text):
+    # What stands before the signature says how every line is quoted; the rest of a line may begin with > itself.
+    if quote := re.match(rf"\s*((?:> ?)+?)(?:{'|'.join(_BEGINNINGS)})", text):
         text = "\n".join(line.strip().removeprefix(quote[1].strip()) for line in text.splitlines())
     return _NOTHING.sub("", text).encode("ascii", "backslashreplace")
 
