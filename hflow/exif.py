@@ -35,8 +35,7 @@ def of(image: Image.Image) -> tuple[Image.Exif, bool]:
     A TIFF has no orientation here: Pillow turns it while loading. XMP, whose orientation Pillow takes for EXIF's where
     that has none, is not looked at. Damaged data make Pillow raise any exception.
     """
-    raw = image.info.get("exif") or raw_profile(image, "exif") or _app1(image)
-    if raw:
+    if raw := _raw(image):
         found = Image.Exif()
         found.load(raw)
         return _described(found, tiff=False), _whole(found, re.sub(b"^(Exif\0\0){1,2}", b"", raw))
@@ -47,11 +46,23 @@ def of(image: Image.Image) -> tuple[Image.Exif, bool]:
 
 def orientation(image: Image.Image) -> int:
     """How a loaded image is to be turned, 1 to 8; 1 for none, and where the EXIF data say nothing that can be used."""
+    exif = Image.Exif()
     try:
-        found = of(image)[0].get(Base.Orientation, 1)
+        exif.load(_raw(image) or b"")
+        found = exif.get(Base.Orientation)
     except Exception:
         return 1
     return found if found in range(1, 9) else 1
+
+
+def cleaned(data: bytes) -> bytes:
+    """EXIF as every kind of file can carry it, with PREFIX; none where Pillow cannot use it."""
+    try:
+        exif = Image.Exif()
+        exif.load(data)
+        return written(_described(exif, tiff=False))[0]
+    except Exception:
+        return b""
 
 
 def written(exif: Image.Exif) -> tuple[bytes, bool]:
@@ -62,16 +73,6 @@ def written(exif: Image.Exif) -> tuple[bytes, bool]:
         parts = [(path, value) for path, value in parts if _bytes(_joined([(path, value)])) is not None]
         data = _bytes(_joined(parts))
     return (data or b"" if parts else b""), whole
-
-
-def readable(data: bytes) -> bool:
-    """Whether Pillow can use these bytes, with or without PREFIX."""
-    try:
-        exif = Image.Exif()
-        exif.load(data)
-        return _bytes(_described(exif, tiff=False)) is not None
-    except Exception:
-        return False
 
 
 def raw_profile(image: Image.Image, kind: str) -> bytes | None:
@@ -85,7 +86,10 @@ def raw_profile(image: Image.Image, kind: str) -> bytes | None:
     return None
 
 
-def _app1(image: Image.Image) -> bytes | None:
+def _raw(image: Image.Image) -> bytes | None:
+    """The block as it lies in a file; a TIFF has none."""
+    if raw := image.info.get("exif") or raw_profile(image, "exif"):
+        return raw
     raw = raw_profile(image, "app1")
     return raw if raw and raw.startswith(PREFIX) else None
 
@@ -96,7 +100,7 @@ def _described(exif: Image.Exif, tiff: bool) -> Image.Exif:
     for tag, value in list(exif.items()):
         if tag in PARTS:
             part = _part(exif, tag)
-            if tag == IFD.Exif and (inner := _part(exif, IFD.Interop)):
+            if IFD.Interop in exif.get_ifd(tag) and (inner := _part(exif, IFD.Interop)):
                 part[IFD.Interop] = inner
             if part:
                 kept[tag] = part

@@ -152,7 +152,7 @@ def _colour_key(image: Image.Image) -> Any:
     raw = tiles[0][3] if tiles and image.format == "PNG" else None
     if isinstance(key, int) and isinstance(raw, str):
         return key * IN_EIGHT_BITS.get(raw, 1)
-    if image.mode == "RGB" and isinstance(key, tuple) and (raw == "RGB;16B" or max(key, default=0) > 255):
+    if image.mode == "RGB" and _transparent(image) and (raw == "RGB;16B" or max(key) > 255):
         return tuple(part >> 8 for part in key)
     return key
 
@@ -172,6 +172,9 @@ def _rgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.I
         image = (image.copy() if image.mode == "P" else image).convert("LA" if image.mode in GREY else "RGBA")
         alpha = image.getchannel("A")
         image = image.convert(image.mode[:-1])
+    elif "transparency" in image.info:  # of another mode, which would stop Pillow
+        image = image.copy()
+        del image.info["transparency"]
     image = _srgb(image, profile, notes)
     if alpha is None or alpha.getextrema() == (255, 255):
         return image
@@ -186,7 +189,7 @@ def _transparent(image: Image.Image) -> bool:
         entry = isinstance(key, bytes) or (isinstance(key, int) and 0 <= key < 256)
         return entry or (image.palette is not None and image.palette.mode.endswith("A"))
     if image.mode == "RGB":
-        return isinstance(key, tuple) and len(key) == 3
+        return isinstance(key, tuple) and len(key) == 3 and all(isinstance(part, int) for part in key)
     return image.mode in ALPHA or (image.mode in GREY and isinstance(key, int))
 
 

@@ -58,7 +58,7 @@ def packed(image: Image.Image, keep: Collection[str]) -> dict[str, bytes]:
 def unpacked(found: dict[str, bytes]) -> dict[str, bytes]:
     """The contrary: for an image's `info`, without what Pillow could not use."""
     usable = {
-        "exif": exif.readable(found.get("exif", b"")),
+        "exif": bool(exif.cleaned(found.get("exif", b""))),
         "xmp": bool(found.get("xmp")),
         "icc": _opened(found.get("icc")) is not None,
     }
@@ -70,8 +70,10 @@ def unpacked(found: dict[str, bytes]) -> dict[str, bytes]:
 def to_save(image: Image.Image, kind: str) -> tuple[dict[str, Any], list[str]]:
     """Pillow's options that put an image's metadata into a file of format `kind`; which of it that cannot carry."""
     have = {k: image.info[name] for k, name in INFO.items() if image.info.get(name)}
+    if "exif" in have:
+        have["exif"] = exif.cleaned(have["exif"])
     most = MOST if kind in ("JPEG", "MPO") else {}
-    carried = {k: v for k, v in have.items() if k in CARRIED.get(kind, ()) and len(v) <= most.get(k, len(v))}
+    carried = {k: v for k, v in have.items() if v and k in CARRIED.get(kind, ()) and len(v) <= most.get(k, len(v))}
     options: dict[str, Any] = {INFO[k]: value for k, value in carried.items()}
     if kind == "PNG" and "xmp" in options:  # which Pillow reads but does not write
         options["pnginfo"] = PngImagePlugin.PngInfo()
