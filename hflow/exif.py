@@ -49,10 +49,10 @@ def orientation(image: Image.Image) -> int:
     exif = Image.Exif()
     try:
         exif.load(_raw(image) or b"")
-        found = exif.get(Base.Orientation)
+        found = exif.get(Base.Orientation, 1)
     except Exception:
         return 1
-    return found if found in range(1, 9) else 1
+    return int(found) if found in range(1, 9) else 1
 
 
 def cleaned(data: bytes) -> bytes:

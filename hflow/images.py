@@ -147,7 +147,7 @@ def _loaded(image: Image.Image) -> Image.Image:
 
 def _colour_key(image: Image.Image) -> Any:
     """The transparent colour in 8 bits, where Pillow has one of the 2, 4 or 16 that a PNG's samples are of."""
-    key = image.info.get("transparency")
+    key: Any = image.info.get("transparency")
     tiles = getattr(image, "tile", None)  # none once it is loaded
     raw = tiles[0][3] if tiles and image.format == "PNG" else None
     if isinstance(key, int) and isinstance(raw, str):
