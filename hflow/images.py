@@ -18,7 +18,7 @@ MAX_SIDE = 65_535
 MAX_PIXELS = 1 << 28
 LIMIT = "PIL.Image.MAX_IMAGE_PIXELS"  # of the program around us: it stays what it is
 GREY, ALPHA = ("1", "L", "LA", "La"), ("LA", "La", "PA", "RGBA", "RGBa")
-IN_EIGHT_BITS = {"L;2": 85, "L;4": 17}  # what Pillow multiplies the samples of a PNG with
+IN_EIGHT_BITS = {"1": 255, "L;2": 85, "L;4": 17}  # what Pillow multiplies the samples of a PNG with
 
 Source = str | os.PathLike[str] | bytes | IO[bytes]
 
@@ -151,7 +151,7 @@ def _colour_key(image: Image.Image) -> Any:
     tiles = getattr(image, "tile", None)  # none once it is loaded
     raw = tiles[0][3] if tiles and image.format == "PNG" else None
     if isinstance(key, int) and isinstance(raw, str):
-        return key * IN_EIGHT_BITS.get(raw, 1)
+        return min(key * IN_EIGHT_BITS[raw], 255) if raw in IN_EIGHT_BITS else key
     if image.mode == "RGB" and _transparent(image) and (raw == "RGB;16B" or max(key) > 255):
         return tuple(part >> 8 for part in key)
     return key
