@@ -3,8 +3,9 @@
 >>> image = Image.open("photo.hfc")  # size and mode at once; decoded when the pixels are needed
 >>> image.save("again.hfc", bpp=0.03)
 
-`save` takes what `hflow.encode` takes: `bpp`, `device`, `bundle` and so on. Colour profiles are applied, and
-transparent pixels put on white. A file with our signature that cannot be used is an OSError with hflow's one line.
+`save` takes what `hflow.encode` takes: `bpp`, `device`, `bundle` and so on, and images of every mode as that does:
+upright, in sRGB, transparent pixels on white. A file with our signature that cannot be used is an OSError with hflow's
+one line. An image that was not decoded yet is pickled and copied as the file it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
-from typing import IO, Any
+from io import BytesIO
+from typing import IO, Any, SupportsIndex
 
 from PIL import Image, ImageFile
 
@@ -37,7 +39,7 @@ class HflowImageFile(ImageFile.ImageFile):
     """An opened `.hfc` file; `load` decodes it."""
 
     format, format_description = FORMAT, "hflow image"
-    _data: bytes | None
+    _data: bytes | None = None  # until the picture is decoded
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -48,23 +50,35 @@ class HflowImageFile(ImageFile.ImageFile):
         self.info.update(unpacked(metadata.read(about)))
 
     def load(self) -> Any:
-        if self._data is not None:
+        if (data := self._data) is not None:
             with _pillows_errors():
-                self.im = hflow.decode(self._data).im
-            self._data = None
-            if self.fp and self._exclusive_fp:
-                self.fp.close()
-            self.fp = None
+                self.im = hflow.decode(data).im
+            file, self._data, self.fp = self.fp, None, None
+            if file and self._exclusive_fp:
+                file.close()
         return super().load()
+
+    def close(self) -> None:
+        self._data = None
+        super().close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if self._data is None:
+            return super().__reduce_ex__(protocol)
+        return _reopened, (self._data, self.filename, self.info)
+
+
+def _reopened(data: bytes, filename: str | bytes, info: dict[Any, Any]) -> HflowImageFile:
+    """An image that travelled before it was decoded."""
+    image = HflowImageFile(BytesIO(data), filename)
+    image.info = info
+    return image
 
 
 def _save(image: Image.Image, file: IO[bytes], _filename: str | bytes) -> None:
-    from hflow.images import as_srgb
-
     known = signature(hflow.encode).parameters.keys() - {"image"}
     with _pillows_errors():
-        rgb, _ = as_srgb(image, image.encoderinfo.get("metadata", ()))
-        file.write(hflow.encode(rgb, **{k: v for k, v in image.encoderinfo.items() if k in known}))
+        file.write(hflow.encode(image, **{k: v for k, v in image.encoderinfo.items() if k in known}))
 
 
 Image.register_open(FORMAT, HflowImageFile, sniff)

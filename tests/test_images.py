@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from click.testing import CliRunner
+from PIL import Image, ImageCms, PngImagePlugin
 
 from hflow import images
+from hflow.cli import main
 from hflow.errors import InputError
 
 
@@ -43,9 +47,9 @@ def test_rgb_is_unchanged_from_path_bytes_and_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(image))
     for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
-        loaded, warnings = images.load(source)
+        loaded, notes = images.load(source)
         assert loaded.tobytes() == image.tobytes()
-        assert warnings == []
+        assert notes == []
 
 
 def test_16_bit_grey_is_scaled_not_clipped() -> None:
@@ -56,9 +60,9 @@ def test_16_bit_grey_is_scaled_not_clipped() -> None:
 
 def test_float_samples_are_scaled_with_a_warning() -> None:
     ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
-    image, warnings = images.load(encoded(Image.fromarray(ramp), "TIFF"))
+    image, notes = images.load(encoded(Image.fromarray(ramp), "TIFF"))
     assert np.array_equal(np.asarray(image)[..., 2].ravel(), np.arange(256))
-    assert len(warnings) == 1
+    assert len(notes) == 1
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr"])
@@ -76,10 +80,10 @@ def test_exif_orientation_is_baked_in() -> None:
     image.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
-    turned, warnings = images.load(encoded(image, exif=exif))
+    turned, notes = images.load(encoded(image, exif=exif))
     assert turned.size == (4, 6)
     assert turned.getpixel((3, 0)) == (255, 255, 255)
-    assert warnings == []
+    assert notes == []
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -98,10 +102,10 @@ def test_srgb_profile_changes_nothing() -> None:
 
 @pytest.mark.parametrize("profile", [b"not a profile", swapped_profile()[:200]])
 def test_broken_profile_is_ignored_with_a_warning(profile: bytes) -> None:
-    image, warnings = images.load(encoded(Image.new("RGB", (4, 4), "red"), icc_profile=profile))
+    image, notes = images.load(encoded(Image.new("RGB", (4, 4), "red"), icc_profile=profile))
     assert image.getpixel((0, 0)) == (255, 0, 0)
-    assert len(warnings) == 1
-    assert "profile" in warnings[0]
+    assert len(notes) == 1
+    assert "profile" in notes[0]
 
 
 def transparent() -> list[Image.Image]:
@@ -113,10 +117,10 @@ def transparent() -> list[Image.Image]:
 
 @pytest.mark.parametrize("image", transparent(), ids=lambda image: image.mode)
 def test_transparency_is_put_on_white_with_a_warning(image: Image.Image) -> None:
-    rgb, warnings = images.load(encoded(image))
+    rgb, notes = images.load(encoded(image))
     assert (np.asarray(rgb) == 255).all()
-    assert len(warnings) == 1
-    assert "white" in warnings[0]
+    assert len(notes) == 1
+    assert "white" in notes[0]
 
 
 def test_half_transparency_mixes_and_opaque_alpha_is_no_news() -> None:
@@ -127,9 +131,9 @@ def test_half_transparency_mixes_and_opaque_alpha_is_no_news() -> None:
 
 def test_animation_gives_its_first_frame_with_a_warning() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "lime")]
-    image, warnings = images.load(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    image, notes = images.load(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert image.getpixel((0, 0)) == (255, 0, 0)
-    assert warnings == ["only the first of 3 frames is used"]
+    assert notes == ["only the first of 3 frames is used"]
 
 
 def huge(width: int, height: int) -> bytes:
@@ -166,3 +170,110 @@ def test_missing_file_and_folder_are_input_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(InputError, match=path.name):
             images.load(path)
+
+
+def test_16_bit_grey_with_a_transparent_colour_is_put_on_white() -> None:
+    image = Image.fromarray(np.full((4, 4), 21_845, np.uint16))
+    rgb, notes = images.load(encoded(image, transparency=21_845))
+    assert (rgb.getpixel((1, 1)), notes) == ((255, 255, 255), ["transparent pixels were put on white"])
+    rgb, notes = images.load(encoded(image, transparency=21_846))
+    assert (rgb.getpixel((1, 1)), notes) == ((85, 85, 85), [])
+
+
+def png(depth: int, colour: int, samples: bytes, key: bytes) -> bytes:
+    """A PNG of one pixel with a transparent colour, of a depth that Pillow does not write."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, depth, colour, 0, 0, 0)), (b"tRNS", key)]
+    parts += [(b"IDAT", zlib.compress(b"\0" + samples)), (b"IEND", b"")]
+    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "samples", "key"),
+    [
+        (1, 0, b"\x80", b"\0\1"),
+        (2, 0, b"\x80", b"\0\2"),
+        (4, 0, b"\x70", b"\0\7"),
+        (8, 0, b"\x07", b"\0\7"),
+        (16, 0, b"\1\7", b"\1\7"),
+        (8, 2, b"\1\2\3", b"\0\1\0\2\0\3"),
+        (16, 2, b"\0\1\0\2\0\3", b"\0\1\0\2\0\3"),
+        (16, 2, b"\4\1\5\2\6\3", b"\4\1\5\2\6\3"),
+    ],
+)
+def test_a_transparent_colour_is_one_of_the_files_own_depth(
+    depth: int, colour: int, samples: bytes, key: bytes
+) -> None:
+    rgb, notes = images.load(png(depth, colour, samples, key))
+    assert (rgb.getpixel((0, 0)), notes) == ((255, 255, 255), ["transparent pixels were put on white"])
+    other = b"\0\0" if colour == 0 else b"\xff" * 6
+    assert images.load(png(depth, colour, samples, other))[1] == []
+
+
+def late(data: bytes) -> bytes:
+    """With more text than Pillow reads, behind the picture."""
+    text = b"comment\0\0" + zlib.compress(bytes(2_000_000))
+    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    return data[:-12] + chunk + data[-12:]
+
+
+@pytest.mark.parametrize("where", ["zTXt", "iTXt", "tEXt", "many", "late"])
+def test_a_png_with_much_text_is_read(where: str) -> None:
+    image, texts = Image.effect_noise((16, 16), 50).convert("RGB"), PngImagePlugin.PngInfo()
+    if where in ("zTXt", "iTXt"):
+        add = texts.add_text if where == "zTXt" else texts.add_itxt
+        add("XML:com.adobe.xmp" if where == "iTXt" else "workflow", "x" * 1_200_000, zip=True)
+    elif where != "late":
+        size, times = (70_000_000, 1) if where == "tEXt" else (1_000_000, 70)
+        for n in range(times):
+            texts.add_text(f"text {n}", "x" * size, zip=where == "many")
+    data = encoded(image, pnginfo=texts)
+    before = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    loaded, notes = images.load(late(data) if where == "late" else data, keep=["xmp"])
+    assert (loaded.tobytes(), notes) == (image.tobytes(), [])
+    assert len(loaded.info.get("xmp", b"")) == 1_200_000 * (where == "iTXt")
+    assert before == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+
+
+def test_a_large_profile_of_a_png_is_applied() -> None:
+    profile = swapped_profile() + bytes(1_500_000)
+    data = encoded(Image.new("RGB", (4, 4), (255, 0, 0)), icc_profile=struct.pack(">I", len(profile)) + profile[4:])
+    assert pixels(data)[0, 0, 2] > 250
+
+
+def test_text_that_was_asked_for_and_is_too_large_is_said() -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", "x" * 17_000_000, zip=True)
+    image, notes = images.load(encoded(Image.new("RGB", (4, 4)), pnginfo=texts), keep=["xmp"])
+    assert not image.info and "larger than 16,777,216 bytes" in notes[0]
+
+
+def test_the_programs_own_limit_stays_and_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(Image.new("RGB", (64, 64)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match=r"more than Pillow's limit of 1,000 pixels \(PIL.Image.MAX_IMAGE_PIXELS\)"):
+        images.load(data)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert images.load(data)[0].size == (64, 64)
+
+
+def test_the_command_line_reads_more_than_pillow_would(
+    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for command in (["encode", "--bpp", "2"], ["encode", "--bpp", "2", "--force", "--roi", str(tmp_path / "a.png")]):
+        done = CliRunner().invoke(main, [*command, str(tmp_path / "a.png")])
+        assert (done.exit_code, done.stderr) == (0, "")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert CliRunner().invoke(main, ["compare", str(tmp_path / "a.png"), str(tmp_path / "a.png")]).exit_code == 0
+
+
+def test_warning_filters_stay_from_several_threads() -> None:
+    data = encoded(Image.new("F", (8, 8), 0.5), "TIFF")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        for image, notes in pool.map(lambda _: images.load(data), range(100)):
+            assert (image.size, len(notes)) == ((8, 8), 1)
+    assert warnings.filters == before

@@ -43,13 +43,6 @@ def test_saves_with_the_options_of_encode(file: Path, tmp_path: Path) -> None:
     assert 8 * len(buffer.getvalue()) <= 70 * 50
 
 
-def test_transparent_pixels_are_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setitem(vars(hflow), "encode", lambda image, bpp=0.03: seen.append(image) or b"data")
-    Image.new("RGBA", (4, 4)).save(tmp_path / "a.hfc")
-    assert (seen[0].mode, seen[0].getpixel((0, 0))) == ("RGB", (255, 255, 255))
-
-
 def test_opening_needs_no_torch(file: Path) -> None:
     code = f"""
 import sys, hflow.pillow

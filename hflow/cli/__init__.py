@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 
 import click
@@ -51,3 +52,4 @@ def _versions(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None
 )
 def main() -> None:
     """An image codec for extreme low bitrates: 0.005 to 0.15 bits per pixel."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what counts of a picture's flaws is said in our own words

@@ -71,7 +71,7 @@ def command(
 
     def encode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
-        from hflow.images import load
+        from hflow.cli.pictures import load
 
         patience.begin()
         image, warnings = load(batch.read(job.source), job.name, metadata)

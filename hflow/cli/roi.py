@@ -38,6 +38,6 @@ def load_roi(roi: Rectangle | Path | None) -> Rectangle | np.ndarray | None:
         return roi
     import numpy as np
 
-    from hflow.images import load
+    from hflow.cli.pictures import load
 
     return np.asarray(load(batch.read(roi), str(roi))[0].convert("L"), dtype=np.float32) / 255

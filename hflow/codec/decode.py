@@ -73,7 +73,7 @@ def decode(
     the share done. Raises FormatError for bytes that are no intact `.hfc` file, or with salvage make no picture,
     BundleError for a missing bundle.
     """
-    data = from_text(data.encode("ascii", "replace") if isinstance(data, str) else data)
+    data = from_text(data)
     note = None
     if salvage:
         from hflow.codec.salvage import salvage as salvaged  # which decodes with what is below

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from PIL import Image
 
-from hflow import bundles
+from hflow import bundles, images
 from hflow.codec import complexity, pixels, regions
 from hflow.codec.checksum import index_checksum
 from hflow.codec.geometry import Geometry
@@ -49,24 +49,26 @@ def encode(
 ) -> bytes:
     """Encodes a picture into a file of a given size, everything counted, or a given quality.
 
-    image: a PIL image (converted to RGB) or an array (H, W, 3) uint8. One of bpp: at most so many bits per pixel,
-    default 0.03; size: at most so many bytes; quality: 0 to 100, where the size follows the picture. roi: where bits
-    count for more at the same size, a mask (H, W), bool or in 0..1, or a rectangle (x, y, width, height) in pixels.
-    masking: which tokens are sent; auto: what the bundle's ladder says for the size, complexity: more where the picture
-    is harder to guess; rd: where tokens take away more error than the same bits in the continuous stream, which is
-    tried (slower); or a schedule for the whole picture (none, 1_16, 1_9, 1_4, 1_2, all), these with one
-    sub-quantizer. progressive: in layers, so that the beginning of the file, and what `truncate` makes of it, is nearly
-    as good as a file of that size; the whole is a little less good. bundle: name of an installed bundle, default the
-    newest. metadata: what of exif, xmp and icc the file keeps of the image's `info`; it counts like everything else.
-    effort: 0 to 9, how long to refine the continuous stream for this picture.
-    tune: what refinement minimises, psnr, balanced or perceptual. time_limit: seconds, all told, after which refinement
-    ends with the best file so far. progress: called with the share done, 0 to 1. refining: called after every step of
-    refinement with the share done, the cost of the best file so far and of the first; False ends it. Raises
-    InputError for a picture or option that cannot be used, TargetError where no file is small enough, BundleError for a
-    missing bundle.
+    image: a PIL image of any mode, which becomes what `images.as_srgb` makes of it: upright by its EXIF orientation, in
+    sRGB, deep samples scaled to 8 bits and transparent pixels on white; or an array (H, W, 3) uint8. One of bpp: at
+    most so many bits per pixel, default 0.03; size: at most so many bytes; quality: 0 to 100, where the size follows
+    the picture. roi: where bits count for more at the same size, of the upright picture: a mask (H, W), bool or in
+    0..1, or a rectangle (x, y, width, height) in pixels. masking: which tokens are sent; auto: what the bundle's ladder
+    says for the size, complexity: more where the picture is harder to guess; rd: where tokens take away more error than
+    the same bits in the continuous stream, which is tried (slower); or a schedule for the whole picture (none, 1_16,
+    1_9, 1_4, 1_2, all), these with one sub-quantizer. progressive: in layers, so that the beginning of the file, and
+    what `truncate` makes of it, is nearly as good as a file of that size; the whole is a little less good. bundle: name
+    of an installed bundle, default the newest. metadata: what of exif, xmp and icc the file keeps of the image; it
+    counts like everything else, icc keeps the colours of an RGB profile instead of making them sRGB, and what cannot be
+    read is dropped with a UserWarning. effort: 0 to 9, how long to refine the continuous stream for this picture. tune:
+    what refinement minimises, psnr, balanced or perceptual. time_limit: seconds, all told, after which refinement ends
+    with the best file so far. progress: called with the share done, 0 to 1. refining: called after every step of
+    refinement with the share done, the cost of the best file so far and of the first; False ends it. Raises InputError
+    for a picture or option that cannot be used, TargetError where no file is small enough, BundleError for a missing
+    bundle.
     """
     began = time.monotonic()
-    rgb = as_rgb(image)
+    rgb = as_rgb(image, metadata)
     check_effort(effort, tune, time_limit, roi)
     check_progressive(progressive, masking, effort)
     geo = Geometry(rgb.shape[1], rgb.shape[0])
@@ -200,11 +202,19 @@ def pack(model: Model, geo: Geometry, choice: Choice, extra: tuple[Section, ...]
     )
 
 
-def as_rgb(image: Image.Image | np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of a PIL image or array. InputError for other shapes, types and sizes."""
+def as_rgb(image: Image.Image | np.ndarray, keep: Collection[str] = ()) -> np.ndarray:
+    """(H, W, 3) uint8 of a PIL image (`images.as_srgb`, with icc to keep in its profile's colours) or an array.
+
+    InputError for other shapes, types and sizes, and for images that cannot be read.
+    """
     if isinstance(image, Image.Image):
-        image = np.asarray(image.convert("RGB"))
-    image = np.asarray(image)
+        return np.asarray(images.as_srgb(image, keep)[0])
+    try:
+        image = np.asarray(image)
+    except (TypeError, ValueError) as error:  # a ragged list, a tensor on a GPU
+        raise InputError(f"expected an array (H, W, 3) of uint8, not this {type(image).__name__} ({error})") from error
+    if image.dtype.kind in "OSU":
+        raise InputError("expected a PIL image or an array (H, W, 3) of uint8, not text or objects")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise InputError(f"expected an array (H, W, 3) of uint8, not {image.shape} of {image.dtype}")
     if not (0 < image.shape[0] < 65536 and 0 < image.shape[1] < 65536):

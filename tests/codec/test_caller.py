@@ -58,8 +58,8 @@ STATES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 def settings() -> tuple[Any, ...]:
     """What a program may have told, as it is now."""
     return (
-        torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(), torch.is_inference_mode_enabled(),
-        torch.is_autocast_enabled("cpu"), torch.get_num_threads(), torch.get_float32_matmul_precision(),
+        torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads(), torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), torch.get_float32_matmul_precision(),
         torch.backends.cudnn.allow_tf32, np.geterr(), list(warnings.filters),
     )  # fmt: skip
 
