@@ -22,7 +22,7 @@ from hflow.text import from_text
     default=1.0,
     show_default=True,
     callback=options.number(0, 1),
-    help="0 looks best, 1 is closest to the original.",
+    help="Strength of the continuous stream: 0 shows the tokens alone. Below 1 only for files with tokens (--masking).",
 )
 @click.option("--partial", is_flag=True, help="Take the beginning of a file too, and predict the rest.")
 @click.option("--salvage", is_flag=True, help="Take a damaged file too, and tell what was lost.")
@@ -46,14 +46,15 @@ def command(
 
     def decode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
-        from hflow.container import parse, parse_cut
+        from hflow.container import metadata, parse, parse_cut
+        from hflow.metadata import INFO
 
         writes = pictures.kind_of(job.target if job.target and not kind else f"stdout{suffix}")
         data = from_text(batch.read(job.source))
-        pixels, missing = 0, 0  # a damaged file's are not known yet
+        pixels, missing, held = 0, 0, {}  # a damaged file's are not known yet
         if not salvage:
             about, missing = parse_cut(data) if partial else (parse(data), 0)
-            pixels = about.width * about.height
+            pixels, held = about.width * about.height, metadata.read(about)
         if missing:
             watch.note(f"the first {len(data):,} of at least {len(data) + missing:,} bytes; the rest is predicted")
         image = hflow.decode(
@@ -61,8 +62,9 @@ def command(
             progress=watch(pixels),
         )  # fmt: skip
         note = image.info.get("salvaged")
+        unusable = [f"the {what} data are damaged and were dropped" for what in held if INFO[what] not in image.info]
         packed, notes = pictures.pack(image, writes, job.target or "stdout")
-        for dropped in notes:
+        for dropped in unusable + notes:
             watch.note(dropped)
         batch.write(job, packed, how.force)
         return batch.Result(image.width, image.height, len(data), f"{image.width} x {image.height}", note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from hflow.codec.pixels import Progress
 from hflow.container import Container, MaskSchedule, Profile, parse, parse_cut
 from hflow.container.metadata import read as read_metadata
 from hflow.container.model import CODED
-from hflow.errors import FormatError
+from hflow.errors import FormatError, InputError
 from hflow.metadata import unpacked
 from hflow.nets.bundle import Model, for_file, pick_device
 from hflow.nets.grids import sent_grid
@@ -66,12 +67,13 @@ def decode(
 ) -> Image.Image:
     """Decodes a file's bytes, or its text (`hflow.text`), to an RGB image, with the file's metadata in its `info`.
 
-    fidelity: strength of the continuous correction, 0 (codebook only) to 1 (default); more exaggerates. partial: takes
+    fidelity: strength of the continuous stream beside the tokens, 0 (tokens alone) to 1 (default); more exaggerates.
+    Below 1 only for a file with tokens (`hflow.encode`, masking): of another nothing would be left. partial: takes
     the beginning of a file as well, and predicts what is missing. salvage: takes a damaged file or the beginning of
     one; what was lost, and whether anything vouches for the rest, is a line in `info["salvaged"]`, which is not there
     if the file is intact. max_pixels: a larger picture is refused before anything is allocated. progress: called with
     the share done. Raises FormatError for bytes that are no intact `.hfc` file, or with salvage make no picture,
-    BundleError for a missing bundle.
+    BundleError for a missing bundle, InputError for a fidelity that the file has no use for.
     """
     data = from_text(data)
     note = None
@@ -85,6 +87,7 @@ def decode(
         check(file, max_pixels)
         model = for_file(file.bundle, file.fingerprint, pick_device(device))
         f = predicted(model, file) if missing else indices(model, file)
+    check_fidelity(fidelity, f)
     if progress:
         progress(0.5)
     image = Image.fromarray(f.picture(model, fidelity, progress))
@@ -100,6 +103,17 @@ def check(file: Container, max_pixels: int = MAX_PIXELS) -> None:
         raise FormatError(f"rate {file.settings.rate} needs a newer hflow")
     if file.settings.profile == Profile.ADACODE:
         raise FormatError("the profile adacode needs a newer hflow")
+
+
+def check_fidelity(fidelity: float, found: Indices) -> None:
+    """InputError for a fidelity that is none, or has no meaning for this file."""
+    if not (math.isfinite(fidelity) and fidelity >= 0):
+        raise InputError(f"fidelity is a number from 0 (tokens alone) to 1, not {fidelity}")
+    if fidelity < 1 and found.tokens is None:
+        raise InputError(
+            f"fidelity {fidelity:g} would show more of the tokens, and this file has none: "
+            "only files made with a masking that sends some do"
+        )
 
 
 def indices(model: Model, file: Container) -> Indices:

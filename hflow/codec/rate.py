@@ -222,17 +222,15 @@ def choose(coder: Coder, budget: int, mask: Mask | None = None) -> Choice:
                 counts.pop(0)
     if best is not None:
         return best
-    bare = coder.code(0, 0, "none")
-    if bare.size <= budget:
-        return bare
-    smallest = min((bare, coder.code(None, 1, "none")), key=lambda c: c.size)
+    smallest = coder.code(0, 0, "none")  # with less, a file would say nothing of this picture
     if smallest.size <= budget:
         return smallest
     last = coder.model.ladder[-1]
     largest = coder.code(LEVELS - 1, int(last["m"]), str(last["mask"]))
     raise TargetError(
         f"{budget} bytes are too few for {coder.geo.width}x{coder.geo.height} pixels: this picture takes "
-        f"{smallest.size} to {largest.size} bytes ({bpp(smallest.size, area)} to {bpp(largest.size, area)} bpp)"
+        f"{smallest.size} to {largest.size} bytes ({bpp(smallest.size, area)} to {bpp(largest.size, area)} bpp); a smaller "
+        "copy of it takes fewer"
     )
 
 
