@@ -229,8 +229,8 @@ def choose(coder: Coder, budget: int, mask: Mask | None = None) -> Choice:
     largest = coder.code(LEVELS - 1, int(last["m"]), str(last["mask"]))
     raise TargetError(
         f"{budget} bytes are too few for {coder.geo.width}x{coder.geo.height} pixels: this picture takes "
-        f"{smallest.size} to {largest.size} bytes ({bpp(smallest.size, area)} to {bpp(largest.size, area)} bpp); a smaller "
-        "copy of it takes fewer"
+        f"{smallest.size} to {largest.size} bytes ({bpp(smallest.size, area)} to {bpp(largest.size, area)} bpp); "
+        "a smaller copy of it takes fewer"
     )
 
 

@@ -7,6 +7,7 @@ and the codec runs aside of them. (New tensors state their type, as the default 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
@@ -22,9 +23,14 @@ R = TypeVar("R")
 @contextmanager
 def _own() -> Iterator[None]:
     """No autocast, where integers would not be integers, no TF32, and the CPU as the default device."""
-    here: Any = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    here: Any = torch.device("cpu") if _chose_a_device() else nullcontext()
     with here, torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), whole_fp32():
         yield
+
+
+def _chose_a_device() -> bool:
+    """Whether the default device is another than the CPU; the module that knows is there only if one was ever chosen."""
+    return "torch.utils._device" in sys.modules and torch.get_default_device().type != "cpu"
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:

@@ -20,7 +20,7 @@ from PIL import Image
 import hflow.container
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without
 hflow.decode = lambda *_, **__: Image.effect_noise((300, 300), 90).convert("RGB")
-hflow.container.parse = lambda _: SimpleNamespace(width=300, height=300)
+hflow.container.parse = lambda _: SimpleNamespace(width=300, height=300, sections=())
 {before}
 from hflow.cli import main
 main()
