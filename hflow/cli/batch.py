@@ -6,7 +6,8 @@ import functools
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,16 +153,16 @@ def run(
                 found = as_error(error)
             return _Outcome(job, watch.notes, found, time.perf_counter() - began)
 
-        outcomes = _all([job for job in jobs if job not in skipped], attempt, how.jobs)
-        for job in jobs:
-            if job in skipped:
+        with closing(_all([job for job in jobs if job not in skipped], attempt, how.jobs)) as outcomes:
+            for job in jobs:
+                if job in skipped:
+                    with bar.aside():
+                        _say(job, how, {"status": "skipped"}, "exists, skipped" if how.verbose else None)
+                    continue
+                outcome = next(outcomes)
                 with bar.aside():
-                    _say(job, how, {"status": "skipped"}, "exists, skipped" if how.verbose else None)
-                continue
-            outcome = next(outcomes)
-            with bar.aside():
-                if code := _tell(outcome, how, bar):
-                    codes.append(code)
+                    if code := _tell(outcome, how, bar):
+                        codes.append(code)
     if how.verbose:
         say(f"{bar.summary}, {len(codes)} failed, {len(skipped)} skipped, {time.perf_counter() - started:.1f} s")
     elif skipped and not how.quiet:
@@ -169,13 +170,14 @@ def run(
     click.get_current_context().exit(codes[0] if codes else 0)
 
 
-def _all(jobs: Sequence[Job], attempt: Callable[[Job], _Outcome], at_once: int | None) -> Iterator[_Outcome]:
+def _all(jobs: Sequence[Job], attempt: Callable[[Job], _Outcome], at_once: int | None) -> Generator[_Outcome]:
     """The outcomes of all jobs, in order; torch is loaded only where several are done at once."""
     if len(jobs) < 2 or at_once == 1:
-        return map(attempt, jobs)
+        yield from map(attempt, jobs)
+        return
     from hflow.codec.batch import default_jobs, in_order
 
-    return in_order(attempt, jobs, min(at_once or default_jobs(), len(jobs)))
+    yield from in_order(attempt, jobs, min(at_once or default_jobs(), len(jobs)))
 
 
 def _tell(outcome: _Outcome, how: Options, bar: Bar) -> int:

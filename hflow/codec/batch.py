@@ -74,14 +74,16 @@ def _side_by_side(work: Callable[[T], R], items: Iterable[T], jobs: int) -> Iter
     from hflow.codec.threads import share
 
     threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(jobs, "hflow", share, (threads, jobs))
+    wait_for_it = True
     try:
-        # The number of torch's threads is each thread's own; only what a new thread starts with is everyone's.
-        with ThreadPoolExecutor(jobs, "hflow", share, (threads, jobs)) as pool:
-            try:
-                yield from _results(pool, work, items, jobs)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        yield from _results(pool, work, items, jobs)
+    except GeneratorExit:
+        wait_for_it = False  # one that was dropped may end in any thread, even one that all others wait for
+        raise
     finally:
+        pool.shutdown(wait_for_it, cancel_futures=True)
+        # The number of torch's threads is each thread's own; only what a new thread starts with is everyone's.
         torch.set_num_threads(threads)
 
 

@@ -29,7 +29,7 @@ def _own() -> Iterator[None]:
 
 
 def _chose_a_device() -> bool:
-    """Whether the default device is another than the CPU; the module that knows is there only if one was ever chosen."""
+    """Whether the default device is not the CPU; the module that knows is loaded only where one was chosen."""
     return "torch.utils._device" in sys.modules and torch.get_default_device().type != "cpu"
 
 
