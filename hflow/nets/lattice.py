@@ -27,6 +27,7 @@ LOUD = 2 / 255  # root mean square of stripes; a decoder's are fainter, louder o
 VARIES = 2.0  # a cell's marks are at most so much stronger than its neighbours'
 PLACES = 1, 3, 5  # of a cell: colour, row and column
 STRETCH = 64  # cells to a matrix product: with all of a side at once, time and memory would grow with its square
+WINDOWS = 64  # matrices kept, of at most STRETCH rows
 TINY = 1e-9
 
 
@@ -175,7 +176,7 @@ def _near(n: int, size: int, device: torch.device) -> Tensor:
     return (before + before.flip(0) + 1).float()
 
 
-@lru_cache(64)
+@lru_cache(WINDOWS)
 def _window(first: int, count: int, n: int, size: int, device: torch.device) -> Tensor:
     """The matrix (count, n) that makes means over windows of `size` around `count` of n places from `first` on."""
     with torch.inference_mode(False):  # it will be asked for again, for gradients perhaps
