@@ -56,6 +56,9 @@ def answered(nets: Any, planes: Tensor, y: Tensor, rate: Tensor) -> Tensor:
         gain = nets.gain(rate)
         with mixed(y.device):  # a picture that nobody sees; what is shown moves by a rounding step at most
             first = nets.decoder(planes, nets.decoder.correction(y / gain, rate), depth=nets.feedback.depth)
-        lacks = y - nets.analysis(first.float().clamp(0, 1), rate)[1].float() * gain
+        # One cell wide, a strided convolution in bf16 has come to NaN (oneDNN with AMX, torch 2.14).
+        kind, wide = y.device.type, min(y.shape[2:]) > 1
+        with torch.autocast(kind, enabled=wide and torch.is_autocast_enabled(kind)):
+            lacks = y - nets.analysis(first.float().clamp(0, 1), rate)[1].float() * gain
     changed: Tensor = y + nets.feedback(y, lacks, rate)
     return changed

@@ -6,9 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import hflow
 from hflow.bench import shapes
 from hflow.codec import pixels, refine
 from hflow.codec.geometry import CELL, Geometry
@@ -44,6 +46,14 @@ def test_what_is_kept_for_the_next_picture_is_small(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lattice, "_window", lambda *args: kept.append(make(*args).nbytes) or make(*args))
     lattice.without_lattice(torch.rand(1, 3, CELL, 1000 * CELL), 2)
     assert 0 < max(kept) * lattice.WINDOWS < 2**21
+
+
+@pytest.mark.parametrize(("width", "height"), [(32, 400), (400, 32), (9, 300)])
+def test_effort_on_strips(width: int, height: int) -> None:
+    """With the bundle that ships, whose widths a machine's bf16 may fail at."""
+    image = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    data = hflow.encode(image, size=150, effort=1, bundle="hf19")
+    assert hflow.decode(data).size == (width, height)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the memory of a process")
