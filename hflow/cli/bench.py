@@ -289,14 +289,12 @@ def effort(
 @click.option("-o", "--output", type=options.FILES, help="Markdown file to write.")
 def shapes(shapes: list[str] | None, operations: list[str] | None, limit: int, output: Path | None) -> None:
     """Peak memory and time of every operation by the picture's shape. Takes a quarter of an hour."""
-    from rich.console import Console
-
     from hflow.bench import shapes as bench
 
     sizes = [bench.shape(text) for text in shapes or ()] or bench.SHAPES
-    with Console(stderr=True).status("") as status:
-        text = bench.markdown(bench.run(sizes, bench.known(operations), limit, status.update), limit)
-    click.echo(text)
+    with progress() as say:
+        text = bench.markdown(bench.run(sizes, bench.known(operations), limit, say), limit)
+    echo(text)
     if output:
         write(output, text)
 

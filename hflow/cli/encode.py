@@ -71,10 +71,9 @@ def command(
 
     def encode(job: batch.Job, watch: batch.Watch) -> batch.Result:
         import hflow
-        from hflow.cli.pictures import load
 
         patience.begin()
-        image, warnings = load(batch.read(job.source), job.name, metadata)
+        image, warnings = pictures.load(batch.read(job.source), job.name, metadata)
         for warning in warnings:
             watch.note(warning)
         extras: dict[str, Any] = {"roi": marked, "masking": masking, "metadata": metadata}

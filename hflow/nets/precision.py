@@ -46,7 +46,8 @@ class _Wish:
     @classmethod
     def forget(cls) -> None:
         """In a forked process none of them is left."""
-        _switch(cls.before if cls.wanted else [])
+        if cls.wanted:
+            _switch(cls.before)
         cls.wanted = 0
 
 
@@ -54,7 +55,7 @@ in_child(_Wish.forget)
 
 
 def _switch(values: list[Any]) -> None:
-    for (whose, name, _), value in zip(SWITCHES, values, strict=False):
+    for (whose, name, _), value in zip(SWITCHES, values, strict=True):
         setattr(whose, name, value)
 
 
