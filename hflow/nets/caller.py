@@ -50,9 +50,11 @@ def alone(function: Callable[P, R]) -> Callable[P, R]:
     A tensor from inference mode could never be used for gradients.
     """
 
+    run = exact(function)
+
     @functools.wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.inference_mode(False), torch.enable_grad(), _own():
-            return function(*args, **kwargs)
+        with torch.inference_mode(False), torch.enable_grad():
+            return run(*args, **kwargs)
 
     return inner
